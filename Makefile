@@ -35,6 +35,7 @@ demo: .venv/.ready-run
 test: .venv/.ready-dev
 	@scripts/setup-system
 	@scripts/setup-converters
+	@scripts/setup-torch
 	@scripts/setup-coral
 	@scripts/setup-aarch64
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore $(ALONE)

@@ -16,6 +16,7 @@ from skerry_agent.processing.arrays import Array, parse_npy, parse_npz, write_np
 from skerry_agent.processing.boxes import iou
 from skerry_agent.processing.classes import Answer, ClassSet, Event, Events
 from skerry_agent.processing.detection import Detection, Detections, to_sample
+from skerry_agent.processing.documents import document_of
 from skerry_agent.processing.errors import ProcessingError
 from skerry_agent.processing.feeding import Feeding, Sample, SampleSequence
 from skerry_agent.processing.golden import (
@@ -74,6 +75,7 @@ __all__ = [
     "decode",
     "dequantize",
     "differences",
+    "document_of",
     "fit",
     "image_shape",
     "iou",

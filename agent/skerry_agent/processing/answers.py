@@ -83,11 +83,12 @@ def answer_for(bundle: Bundle, outputs: Sequence[Array], raw: Size) -> Found | N
     real = join_outputs(parts, bundle.joins)
     if bundle.task not in PICTURES:
         return decode(real, bundle.task, bundle.postprocess)
-    height, width, _channels = image_shape(bundle.preprocess, bundle.inputs[0])
-    frame = Frame((height, width), bundle.preprocess.layout == "nchw")
+    tensor, prep = bundle.picture
+    height, width, _channels = image_shape(prep, tensor)
+    frame = Frame((height, width), prep.layout == "nchw")
     found = decode(real, bundle.task, bundle.postprocess, frame)
     assert found is not None
-    return of_sample(found, bundle.preprocess, frame.size, raw)
+    return of_sample(found, prep, frame.size, raw)
 
 
 def of_sample(found: Found, prep: Preprocess, size: Size, raw: Size) -> Found:

@@ -42,7 +42,7 @@ def keypoints(outputs: Sequence[Array], spec: Postprocess, size: Size, *, planes
         raw = output_at(outputs, spec.presence).reshape(-1)
         if raw.size != 1:
             raise ProcessingError(f"output {spec.presence} has {raw.size} numbers, not one that says what is there")
-        presence = float(activated(raw, "none" if spec.activation == "none" else "sigmoid")[0])
+        presence = float(activated(raw, spec.presence_activation)[0])
     return Keypoints(tuple(Point(y, x, None if np.isnan(s) else s) for y, x, s in table.tolist()), presence)
 
 

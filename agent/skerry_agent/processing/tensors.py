@@ -20,7 +20,7 @@ def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
     See `Preprocess` for what is computed; the result is quantized if the tensor is. Axes of length 1 may be missing or
     extra. Raises `ProcessingError` when the sample has another shape or is not numeric.
     """
-    if raw.dtype.kind not in "uif":
+    if raw.dtype.kind not in ("uifb" if tensor.dtype in _WHOLE else "uif"):
         raise ProcessingError(f"sample has dtype {raw.dtype}, not a numeric one", hint="save it as uint8")
     if spec.takes_image(tensor):
         height, width, channels = image_shape(spec, tensor)
@@ -30,15 +30,36 @@ def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
         want = "x".join(map(str, wanted))
         raise ProcessingError(f"sample has shape {raw.shape}, the model takes {want}", hint=f"resize it to {want}")
     raw = raw.reshape(wanted)
+    if tensor.dtype in _WHOLE and not tensor.scale:
+        return _whole(raw, tensor).reshape(tensor.shape)
     real = _table(spec, tensor)[raw] if raw.dtype == np.uint8 and not spec.mean and not spec.std else None
     values = _to_tensor(raw, spec, tensor) if real is None else real
+    if tensor.shape[:1] != (1,):
+        return values
     planes = spec.layout == "nchw" and values.ndim == 3
     return np.ascontiguousarray(values.transpose(2, 0, 1))[np.newaxis] if planes else values[np.newaxis]
 
 
+_WHOLE = {"int32", "int64", "bool"}
+"""Ids, masks, lengths: they are what they are, and are neither scaled nor rounded."""
+
+
+def _whole(raw: Array, tensor: TensorSpec) -> Array:
+    """Whole numbers in the tensor's dtype. Raises `ProcessingError` for others, and for those that it cannot hold."""
+    with np.errstate(invalid="ignore"):
+        made = raw.astype(tensor.dtype)
+        same = bool((made == raw).all())
+    if not same:
+        raise ProcessingError(f"input {tensor.name} takes whole numbers ({tensor.dtype}), the sample has others")
+    return made
+
+
 def sample_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, ...]:
-    """The shape of a sample that needs no resizing, without the batch: images are (H, W, channels)."""
-    return spec.sample_shape(tensor)
+    """The shape of a sample that needs no resizing, without a batch of 1: images are (H, W, channels).
+
+    Of an input whose first axis is none (a batch over 1, a state) it is the whole tensor.
+    """
+    return spec.sample_shape(tensor) if tensor.shape[:1] == (1,) else tensor.shape
 
 
 def image_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, int, int]:

@@ -57,7 +57,7 @@ class Camera:
             rgb = self._cv.cvtColor(frame, self._cv.COLOR_BGR2RGB)
         except Exception as error:  # noqa: BLE001 - OpenCV's own kind, and numpy's
             raise ProcessingError(f"{name} is no picture in colours: {' '.join(str(error).split())}") from None
-        self._feed.sample(rgb, name)
+        self._feed.sample((rgb,), name)
 
     def _newest(self, due: float) -> Any:
         """The frame of now: a camera holds back a few, which are old by the time one looks.

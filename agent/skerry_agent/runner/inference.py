@@ -13,13 +13,14 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from skerry_agent.ports.runner_protocol import Exercised
+from skerry_agent.runner.classes import classifier_of
 from skerry_agent.runner.engines.base import Engine
 from skerry_agent.runner.errors import EngineError, InferenceError
 from skerry_agent.runner.positives import judge_of
-from skerry_agent.runner.tensor import Tensor, argmax, invalid
+from skerry_agent.runner.tensor import Tensor, invalid
 from skerry_agent.runner.turns import Turns
 from skerry_agent.runner.usual import UsualInputs
-from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, TensorSpec
+from skerry_agent.wire.manifest import Bundle, TensorSpec
 from skerry_agent.wire.sketch import Recorder, Sketch
 
 _NONE = -1
@@ -71,7 +72,7 @@ class Inference:
         self.lost: Callable[[EngineError], None] = _nobody
         self.usual = UsualInputs()
         self._engine = engine
-        self._classifies = bundle.task == CLASSIFICATION
+        self._class_of = classifier_of(bundle)
         self._floats = any(spec.dtype.startswith("float") for spec in bundle.outputs)
         self._is_positive = judge_of(bundle)
         self._turn = Turns()
@@ -112,7 +113,7 @@ class Inference:
         except InferenceError:
             self.refused_input() if self.usual.outside(inputs) else self.failed()
             raise
-        answer = argmax(outputs[0]) if self._classifies else _NONE
+        answer = self._class_of(outputs) if self._class_of is not None else _NONE
         is_invalid = self._floats and invalid(outputs) is not None
         if is_invalid and (invalid(inputs) is not None or self.usual.outside(inputs)):
             self.refused_input()

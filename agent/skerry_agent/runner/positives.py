@@ -1,17 +1,22 @@
-"""Whether a model's answer is positive: a detector found something, a classifier saw another class than "nothing".
+"""Whether a model's answer is positive: it found something, or as a classifier saw another class than "nothing".
 
 Answered from the raw outputs, without numpy and without making boxes: the best box of a class always survives what is
 done with boxes, so there is one exactly if some score reaches `min_score`. What cannot be told so is not judged:
-detectors with softmax (a score depends on all of its box) or with outputs in parts, scores of other types than 8 bits and float32, float scores
-of more than `MAX_FLOATS`, and classifiers without a declared negative class. Large outputs are looked at once a second.
+detectors with softmax (a score depends on all of its box), scores that `score_parts` does not find, of other types than
+8 bits and float32, float scores of more than `MAX_FLOATS`, and classifiers without a declared negative class. Large
+outputs are looked at once a second.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from time import monotonic
 
+from msgspec.structs import replace
+
+from skerry_agent.runner.classes import before_activation
+from skerry_agent.runner.score_parts import ScorePart, score_parts
 from skerry_agent.runner.tensor import Tensor, argmax
-from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, Postprocess, TensorSpec
+from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, Postprocess, TensorSpec
 
 LARGE, MAX_FLOATS = 8_192, 262_144
 """Elements: more than the first are looked at once in `PAUSE_S`, floats beyond the second never."""
@@ -26,17 +31,22 @@ def judge_of(bundle: Bundle, clock: Callable[[], float] = monotonic) -> Judge | 
     if bundle.task == CLASSIFICATION:
         negative = bundle.baseline.negative if bundle.baseline is not None else None
         return None if negative is None else lambda _outputs, answer: answer != negative
-    if bundle.task != DETECTION or bundle.joins or bundle.postprocess.scores >= len(bundle.outputs):
+    parts, spec = score_parts(bundle), bundle.postprocess
+    if bundle.task not in {"detection", "multilabel", "events", "keypoints"} or not parts:
         return None
-    return _detector(bundle.postprocess, bundle.outputs[bundle.postprocess.scores], clock)
+    if bundle.task == "keypoints":
+        spec = replace(spec, activation=spec.presence_activation)
+    return _scored(spec, parts, clock)
 
 
-def _detector(spec: Postprocess, scores: TensorSpec, clock: Callable[[], float]) -> Judge | None:
+def _scored(spec: Postprocess, parts: Sequence[ScorePart], clock: Callable[[], float]) -> Judge | None:
     """Compares the largest score, as the model gives it, with the least that counts."""
-    size, whole = math.prod(scores.shape), scores.dtype in {"int8", "uint8"}
-    if spec.activation == "softmax" or not (whole or (scores.dtype == "float32" and size <= MAX_FLOATS)):
+    size = sum(part.count for part in parts)
+    floats = any(part.spec.dtype == "float32" for part in parts)
+    known = {part.spec.dtype for part in parts} <= {"int8", "uint8", "float32"}
+    if spec.activation == "softmax" or not known or (floats and size > MAX_FLOATS):
         return None
-    least = _before_activation(spec)
+    least = before_activation(spec)
     looked_at = -math.inf
 
     def judge(outputs: Sequence[Tensor], _answer: int) -> bool | None:
@@ -45,18 +55,9 @@ def _detector(spec: Postprocess, scores: TensorSpec, clock: Callable[[], float])
             if clock() - looked_at < PAUSE_S:
                 return None
             looked_at = clock()
-        return size > 0 and _largest(outputs[spec.scores], scores) >= least
+        return size > 0 and any(_largest(part.of(outputs[part.place]), part.spec) >= least for part in parts)
 
     return judge
-
-
-def _before_activation(spec: Postprocess) -> float:
-    """The least score that counts, before a sigmoid where there is one."""
-    if spec.activation != "sigmoid":
-        return spec.min_score
-    if spec.min_score in {0.0, 1.0}:
-        return math.inf if spec.min_score else -math.inf
-    return math.log(spec.min_score / (1 - spec.min_score))
 
 
 def _largest(tensor: Tensor, spec: TensorSpec) -> float:

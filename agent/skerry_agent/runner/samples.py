@@ -1,4 +1,4 @@
-"""Raw samples as a model's input, and a detector's outputs as boxes: by the same numpy code as on the host.
+"""Raw samples as a model's input, and outputs as an answer: by the same numpy code as on the host.
 
 Import this only where it is used: it imports numpy. What needs none of it is in `real_values`.
 """
@@ -9,9 +9,21 @@ from typing import cast
 
 import numpy as np
 
-from skerry_agent.processing import Detection, Detections, ProcessingError, answer_for, preprocess, quantize
+from skerry_agent.processing import (
+    PICTURES,
+    Detection,
+    Detections,
+    Found,
+    Mask,
+    ProcessingError,
+    answer_for,
+    document_of,
+    preprocess,
+    quantize,
+)
 from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.tensor import Tensor
+from skerry_agent.wire.codec import encode
 from skerry_agent.wire.manifest import Bundle, Preprocess, TensorSpec
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -32,18 +44,39 @@ def prepared_values(sample: Tensor, prep: Preprocess, spec: TensorSpec) -> Tenso
         return from_array(quantize(real, spec).reshape(spec.shape))
 
 
-def detections(bundle: Bundle, outputs: Sequence[Tensor], size: tuple[int, int] | None) -> tuple[Detection, ...]:
-    """What a detector found, in 0..1 of a sample of `size` (height, width); None: of the model's input.
+def answer(bundle: Bundle, outputs: Sequence[Tensor], size: tuple[int, int] | None) -> Found:
+    """The answer about a sample of `size` (height, width); None: of the model's input.
 
-    Raises `ProcessingError` when its outputs are not what the bundle says.
+    Raises `ProcessingError` when the outputs are not what the bundle says.
     """
-    found = answer_for(bundle, list(map(to_array, outputs)), size or input_size(bundle))
-    return cast("Detections", found).found
+    fitting = size or (input_size(bundle) if bundle.task in PICTURES else (1, 1))
+    found = answer_for(bundle, list(map(to_array, outputs)), fitting)
+    if found is None:
+        raise ProcessingError(f"task {bundle.task} has no answer but its outputs")
+    return found
+
+
+def answer_text(bundle: Bundle, outputs: Sequence[Tensor], size: tuple[int, int] | None, names: Sequence[str]) -> str:
+    """The answer as JSON, as a file of results has it."""
+    return encode(document_of(answer(bundle, outputs, size), names)).decode()
+
+
+def mask(bundle: Bundle, outputs: Sequence[Tensor], size: tuple[int, int] | None) -> Tensor:
+    """The class of each pixel of the sample."""
+    found = answer(bundle, outputs, size)
+    assert isinstance(found, Mask)
+    return from_array(found.classes)
+
+
+def detections(bundle: Bundle, outputs: Sequence[Tensor], size: tuple[int, int] | None) -> tuple[Detection, ...]:
+    """What a detector found."""
+    return cast("Detections", answer(bundle, outputs, size)).found
 
 
 def input_size(bundle: Bundle) -> tuple[int, int]:
     """Height and width of the model's input. Raises `ProcessingError` when it takes no image."""
-    shape = bundle.preprocess.sample_shape(bundle.inputs[0])
+    tensor, prep = bundle.picture
+    shape = prep.sample_shape(tensor)
     if len(shape) != 3:
         raise ProcessingError(f"the model takes {shape}, which is not an image")
     return shape[0], shape[1]

@@ -292,9 +292,6 @@ def _nothing() -> None:
 
 def _sources(job: Job, control: Control, inference: Inference, issues: SourceIssues) -> list[KeptSource]:
     """The sources of a job, which are opened once they run. What cannot feed this model is an issue."""
-    if len(inference.inputs) != 1:
-        issues.put("sources", f"sources feed one input, this model has {len(inference.inputs)}: use its inference API")
-        return []
     for spec in job.sources:
         if isinstance(spec, DirectorySource):  # whoever writes into it may begin as soon as the model serves
             with contextlib.suppress(OSError):

@@ -8,12 +8,12 @@ import threading
 from pathlib import Path
 
 from skerry_agent.ports import runner_protocol
-from skerry_agent.processing import Array, ProcessingError, parse_npz
+from skerry_agent.processing import ProcessingError, parse_npz
 from skerry_agent.processing.arrays import MAX_BYTES
 from skerry_agent.runner.errors import SourceError
 from skerry_agent.runner.exercise import InputSource, at_rate, is_rate
 from skerry_agent.runner.feed import Feed, counting_errors
-from skerry_agent.runner.watched_folder import WatchedFolder, read_sample
+from skerry_agent.runner.watched_folder import WatchedFolder, columns, read_sample
 
 
 def open_source(spec: runner_protocol.InputSourceSpec, feed: Feed) -> InputSource:
@@ -28,17 +28,22 @@ def open_source(spec: runner_protocol.InputSourceSpec, feed: Feed) -> InputSourc
 
 
 class Replay:
-    """Feeds the samples of an .npz file's `inputs` (N, ...) in a loop at a fixed rate."""
+    """Feeds the samples of an .npz file in a loop at a fixed rate: `inputs` (N, ...), or `input_NAME` of each input."""
 
     def __init__(self, spec: runner_protocol.ReplaySource, feed: Feed) -> None:
         try:
-            self._samples: Array = parse_npz(read_sample(Path(spec.path), MAX_BYTES), spec.path)["inputs"]
-        except KeyError:
-            raise SourceError(f"replay source {spec.path} has no array inputs") from None
+            arrays = parse_npz(read_sample(Path(spec.path), MAX_BYTES), spec.path)
+            self._columns = columns(arrays, feed.inputs)
+        except KeyError as error:
+            raise SourceError(f"replay source {spec.path} has no array {error.args[0]}") from None
         except (OSError, ProcessingError) as error:
             raise SourceError(f"replay source {spec.path} cannot be used: {error}") from None
-        if not self._samples.ndim or not len(self._samples) or not is_rate(spec.rate_hz):
-            raise SourceError(f"replay source {spec.path} needs samples in its `inputs` and a rate above 0")
+        lengths = {len(column) if column.ndim else 0 for column in self._columns}
+        if len(lengths) != 1 or lengths == {0} or not is_rate(spec.rate_hz):
+            needed = (
+                "samples in its `inputs`, as many for each input," if len(lengths) > 1 else "samples in its `inputs`"
+            )
+            raise SourceError(f"replay source {spec.path} needs {needed} and a rate above 0")
         self._rate_hz = spec.rate_hz
         self._feed = feed
 
@@ -48,7 +53,10 @@ class Replay:
 
         def feed_next() -> None:
             nonlocal at
-            counting_errors(self._feed, lambda: self._feed.sample(self._samples[at], f"replay:{at}"))
-            at = (at + 1) % len(self._samples)
+            if not at:
+                self._feed.restart()
+            sample = tuple(column[at] for column in self._columns)
+            counting_errors(self._feed, lambda: self._feed.sample(sample, f"replay:{at}"))
+            at = (at + 1) % len(self._columns[0])
 
         at_rate(self._rate_hz, feed_next, stop, self._feed.inference.drop)

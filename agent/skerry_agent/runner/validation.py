@@ -46,6 +46,11 @@ def load(job: Job, open_engine: Open) -> Inference:
     ):
         if _forms(real) != _forms(promised):
             raise UnfitError(f"the model's {side} are {_forms(real)}, its bundle says {_forms(promised)}")
+    ends = {spec.name for spec in job.bundle.inputs}, {spec.name for spec in job.bundle.outputs}
+    if not (set(job.bundle.feedback) <= ends[0] and set(job.bundle.feedback.values()) <= ends[1]):
+        raise UnfitError(
+            f"its bundle feeds back {job.bundle.feedback}, which are none of the model's outputs and inputs"
+        )
     return Inference(engine, job.bundle)
 
 

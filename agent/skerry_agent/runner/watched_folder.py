@@ -8,16 +8,18 @@ cannot be moved is fed once, left alone and told as an issue. Does not follow wh
 import os
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from skerry_agent.ports import runner_protocol
-from skerry_agent.processing import ProcessingError, parse_npy
+from skerry_agent.processing import Array, ProcessingError, Sample, parse_npy, parse_npz
 from skerry_agent.runner.errors import InferenceError, SourceError
 from skerry_agent.runner.feed import Feed, counting_errors
 from skerry_agent.state.disk import open_regular
 
+SUFFIXES = (".npy", ".npz")
 SETTLE_S = 2.0
 """An unreadable file may still be being written: it counts as an error only when unchanged for this long."""
 MAX_SAMPLE_BYTES = 64 * 1024 * 1024
@@ -43,7 +45,7 @@ class _Seen(Struct, frozen=True):
 
 
 class WatchedFolder:
-    """Feeds each .npy file that appears, in the order of names.
+    """Feeds each .npy file that appears, in the order of names, and each .npz file with an array for each input.
 
     Writers should write to a name that starts with a dot, or elsewhere on the same file system, and rename.
     """
@@ -78,7 +80,7 @@ class WatchedFolder:
     def _names(self) -> list[str]:
         try:
             with os.scandir(self._folder) as entries:
-                names = sorted(e.name for e in entries if e.name.endswith(".npy") and not e.name.startswith("."))
+                names = sorted(e.name for e in entries if e.name.endswith(SUFFIXES) and not e.name.startswith("."))
         except OSError as error:
             raise self._unusable(error) from None
         self._seen = {name: self._seen[name] for name in names if name in self._seen}
@@ -90,7 +92,7 @@ class WatchedFolder:
         if seen is None or seen.where is not None:
             return
         try:
-            self._feed.sample(parse_npy(read_sample(self._folder / name), shown(name)), shown(name))
+            self._feed.sample(self._read(name), shown(name))
         except (ProcessingError, OSError) as error:
             if time.monotonic() - seen.since < self._settle_s or self._look(name) is not seen:
                 return
@@ -100,6 +102,16 @@ class WatchedFolder:
             self._move(name, "bad")
             raise
         self._move(name, "done")
+
+    def _read(self, name: str) -> Sample:
+        """A file's sample. Raises `ProcessingError`, `OSError`."""
+        raw = read_sample(self._folder / name)
+        if name.endswith(".npy"):
+            return (parse_npy(raw, shown(name)),)
+        try:
+            return tuple(columns(parse_npz(raw, shown(name)), self._feed.inputs))
+        except KeyError as error:
+            raise ProcessingError(f"{shown(name)} has no array {error.args[0]}") from None
 
     def _look(self, name: str) -> _Seen | None:
         """What is known of a file as it is now, None where there is none any more."""
@@ -149,6 +161,13 @@ class WatchedFolder:
         return SourceError(f"watched folder {shown(str(self._folder))} cannot be used: {why}")
 
 
+def columns(arrays: Mapping[str, Array], inputs: Sequence[str]) -> list[Array]:
+    """The arrays for these inputs: `input_NAME` of each, or `inputs` where there is one. Raises `KeyError`."""
+    if len(inputs) == 1 and f"input_{inputs[0]}" not in arrays:
+        return [arrays["inputs"]]
+    return [arrays[f"input_{name}"] for name in inputs]
+
+
 def read_sample(path: Path, limit: int = MAX_SAMPLE_BYTES) -> bytes:
     """The bytes of a file. Raises `ProcessingError` where it is too large, `OSError`, also for a folder or a pipe."""
     with open_regular(path) as file:
@@ -161,10 +180,11 @@ def read_sample(path: Path, limit: int = MAX_SAMPLE_BYTES) -> bytes:
 
 def free_name(folder: Path, name: str) -> Path:
     """A path in a folder at which nothing is: this name, or one with a number before its suffix."""
-    path, stem, number = folder / name, name.removesuffix(".npy"), 0
+    path, number = folder / name, 0
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
     while os.path.lexists(path):
         number += 1
-        path = folder / f"{stem}-{number}.npy"
+        path = folder / f"{name.removesuffix(suffix)}-{number}{suffix}"
     return path
 
 

@@ -150,6 +150,30 @@ class Bundle(Struct, frozen=True):
     preprocesses: tuple[Preprocess, ...] = ()
     feedback: dict[str, str] = {}
 
+    def preprocess_at(self, place: int) -> Preprocess:
+        """The preprocessing of an input by its place."""
+        every = self.preprocessing
+        return every[place] if place < len(every) else Preprocess()
+
+    @property
+    def preprocessing(self) -> tuple[Preprocess, ...]:
+        """That of the inputs in their order, plain after the last.
+
+        In releases from before each input had its own, several inputs had none.
+        """
+        return (self.preprocess, *self.preprocesses) if len(self.inputs) == 1 or self.preprocesses else ()
+
+    @property
+    def picture(self) -> tuple[TensorSpec, Preprocess]:
+        """The first input that takes an image, or simply the first one, with its preprocessing."""
+        place = next((place for place, tensor in enumerate(self.inputs) if len(tensor.shape) == 4), 0)
+        return self.inputs[place], self.preprocess_at(place)
+
+    @property
+    def brought(self) -> list[int]:
+        """The places of the inputs that a sample brings: all that are not fed back."""
+        return [place for place, tensor in enumerate(self.inputs) if tensor.name not in self.feedback]
+
     def artifact(self, role: Role) -> Artifact | None:
         """The first artifact with a role, if there is one."""
         return next((a for a in self.artifacts if a.role == role), None)
@@ -190,7 +214,8 @@ class ChannelSignal(Struct, frozen=True):
     """How well a block of channels, `first` to `last` of output `output`, follows the float model's.
 
     `sqnr_db` is what they vary by, each around its mean, to their own noise; None where they never vary. `steps` is how
-    many steps of the output's scale the widest of them spans; None for floats.
+    many steps of the output's scale the widest of them spans; None for floats. `scattered`: only so many of them are
+    meant, those that reach far less than the ones between them; 0 for all.
     """
 
     output: str
@@ -198,6 +223,7 @@ class ChannelSignal(Struct, frozen=True):
     last: int
     sqnr_db: float | None
     steps: float | None
+    scattered: int = 0
 
 
 class Quality(Struct, frozen=True):

@@ -15,6 +15,20 @@ Side = Annotated[float, Meta(gt=0, le=100_000)]
 
 Decoder = Literal["ssd", "decoded", "boxes", "yolo", "anchors", "cells", "classes"]
 DETECTORS: Final = ("ssd", "decoded", "boxes", "yolo", "anchors", "cells")
+ANSWERED: Final = frozenset(
+    {
+        "classification",
+        "multilabel",
+        "detection",
+        "segmentation",
+        "keypoints",
+        "regression",
+        "embedding",
+        "sequence",
+        "events",
+    }
+)
+"""Tasks of which a device reads an answer from the outputs."""
 
 
 class Postprocess(Struct, frozen=True):
@@ -47,7 +61,7 @@ class Postprocess(Struct, frozen=True):
     **Segmentation.** `output` is a map of scores for each class, or one of class 1, or with `indices` of classes.
     **Keypoints.** `output` has a point in each row, with what `columns` says (x, y, s: score, -: ignored) in `units`;
     or with `heatmaps` a map for each point, with `offsets` the place of vectors in pixels. `presence` is the place of
-    a score for all of them.
+    a score for all of them, after `presence_activation`.
     **Regression.** Numbers of `unit`. **Sequence.** `output` has scores of each symbol at each time (`rows`: of which
     axis times are); `blank` is the one between symbols (-1: the last).
     """
@@ -83,5 +97,6 @@ class Postprocess(Struct, frozen=True):
     heatmaps: bool = False
     offsets: Place | None = None
     presence: Place | None = None
+    presence_activation: Literal["none", "sigmoid"] = "none"
     unit: Annotated[str, Meta(max_length=32)] = ""
     blank: Annotated[int, Meta(ge=-1)] = 0

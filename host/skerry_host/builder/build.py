@@ -22,6 +22,7 @@ from skerry_host.builder.diagnose.mixed import mixed_remarks, weakest
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
 from skerry_host.builder.judge.channels import whole_outputs
+from skerry_host.builder.judge.drift import drift_baseline
 from skerry_host.builder.judge.evaluate import quality
 from skerry_host.builder.judge.gates import Measured, far_above, form, run_gates
 from skerry_host.builder.judge.paired import PairedEvaluation
@@ -35,13 +36,14 @@ from skerry_host.builder.quantize.equalize import equalize
 from skerry_host.builder.recipe.errors import BuildRefused, ProblemsError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.report.boxes import pictures
 from skerry_host.builder.report.facts import Facts, TargetFacts
 from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.speed import with_speeds
 from skerry_host.builder.targets.base import Compiled, TargetBuilder, fitted
-from skerry_host.builder.targets.bundle import Part, part_of
+from skerry_host.builder.targets.bundle import Part, Usual, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
 from skerry_host.builder.targets.table import compiled_from, compilers
@@ -176,13 +178,22 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
         latency=measure(chosen.model),
         float_latency=None if quantized else measure(work.builder.float_model(work.source)),
         preflight=compiler.predict(chosen.model) if compiler else None,
+        pictures=() if quantized else pictures(chosen.compared, work.data.evaluation, recipe, measured.graph),
     )
-    baseline = positives.baseline([*chosen.compared.score.outputs.values()], recipe, candidate.size)
-    part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, baseline)
-    covered = positives.remark(candidate.golden.golden, work.data.evaluation, recipe)
+    part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, _usual(candidate))
+    covered = positives.remark(candidate.golden.golden, work.data.evaluation, measured.graph, recipe)
     mixed = [] if quantized else mixed_remarks(chosen.model, chosen.plan, chosen.uniform)
     remarks = (candidate.remark, candidate.golden.remark, covered, far_above(measured.quality), *mixed)
     return _Judged(part, facts, remarks)
+
+
+def _usual(candidate: _Candidate) -> Usual:
+    """What the model's answers and inputs are like over the evaluation samples."""
+    work, outputs = candidate.work, [*candidate.chosen.compared.score.outputs.values()]
+    return Usual(
+        positives.baseline(outputs, work.recipe, candidate.size),
+        drift_baseline(outputs, work.data.evaluation, work.recipe, candidate.size),
+    )
 
 
 def _features(work: Work) -> str:

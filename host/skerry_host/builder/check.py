@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from skerry_host.builder.data.load import load_data
-from skerry_host.builder.data.samples import class_count
+from skerry_host.builder.data.meaning import class_count, settled
 from skerry_host.builder.judge.evaluate import Score, evaluate
 from skerry_host.builder.judge.tasks.table import has_measure
 from skerry_host.builder.modelfile.describe import describe_any
+from skerry_host.builder.modelfile.joins import joined_specs
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import LoadedRecipe, load_recipe
 from skerry_host.builder.runtime.probe import probe
@@ -33,8 +34,10 @@ def check_model(file: Path, recipe: Path) -> Score:
         raise ModelError(f"{file} has {sizes}", hint="there is nothing to evaluate", code="unfit")
     tensors = graph.input_specs()
     loaded = replace(loaded, recipe=fitted(loaded.recipe.for_inputs(tensors), graph, builder))
+    outputs = joined_specs(graph.output_specs(), graph.joins)
+    loaded = settled(loaded, outputs)
     feeding, meaning = loaded.recipe.feeding, loaded.recipe.meaning
-    classes = class_count(loaded.recipe, graph.output_specs())
+    classes = class_count(loaded.recipe, outputs)
     samples = load_data(loaded, tensors, classes).evaluation
     if not has_measure(samples, meaning):
         source = builder.float_model(load_source(loaded.source, loaded.recipe.source))
@@ -46,6 +49,6 @@ def _checked_model(file: Path, builder: TargetBuilder, loaded: LoadedRecipe) -> 
     """The model, which a child process has run."""
     if builder.target.suffix == ".onnx":
         with tempfile.TemporaryDirectory(prefix="skerry-check-") as folder:
-            return onnx.prepare(file, loaded.recipe.source.shapes, Path(folder))[0].read_bytes()
+            return onnx.prepare(file, loaded.recipe.source, Path(folder))[0].read_bytes()
     probe(file).require_runs(file)
     return file.read_bytes()

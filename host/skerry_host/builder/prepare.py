@@ -7,21 +7,25 @@ Converts the source, but quantizes nothing, runs no gate and writes nothing. `bu
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import prod
 from pathlib import Path
 
+from skerry_agent.wire.manifest import TensorSpec
 from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
+from skerry_host.builder.data.alone import require_readable
 from skerry_host.builder.data.features import features_of
-from skerry_host.builder.data.ids import require_known
+from skerry_host.builder.data.ids import require_known, require_unscaled
 from skerry_host.builder.data.load import load_data, with_names
-from skerry_host.builder.data.samples import DataSet, class_count
+from skerry_host.builder.data.meaning import class_count, settled
+from skerry_host.builder.data.samples import DataSet
 from skerry_host.builder.modelfile.vocabulary import vocabularies
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
 from skerry_host.builder.recipe.problems import Problems
 from skerry_host.builder.recipe.progress import Progress, silent
-from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, read_recipe
+from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, Recipe, read_recipe
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import SourceModel, load_onnx_alone, load_source
 from skerry_host.builder.targets.base import TargetBuilder, fitted
@@ -98,14 +102,16 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     source = None
     if loaded.source.exists():
         source = problems.take(lambda: _source(loaded, asked or (), trusted=request.trust_source))
+    if source is None and wrong is None:
+        problems.take(lambda: require_readable(loaded))
     if source is None or wrong is not None:
         return None
     fitting = problems.take(lambda: for_source(asked or (), source, loaded.recipe.quantize))
     fed = problems.take(lambda: _for_inputs(loaded, source))
     data = None if fed is None else problems.take(lambda: _data(fed, source, progress))
-    if data is not None:
-        problems.take(lambda: _require_known_ids(loaded, source, data))
-    named = None if fed is None or data is None else problems.take(lambda: with_names(fed, data))
+    if fed is not None and data is not None:
+        problems.take(lambda: _require_known_ids(fed, source, data))
+    named = None if fed is None or data is None else problems.take(lambda: _named(fed, source, data))
     warnings = None if data is None else problems.take(lambda: _warnings(loaded, source, data))
     if problems or board is None or fitting is None or data is None or warnings is None or named is None:
         return None
@@ -154,14 +160,46 @@ def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> Data
 
 
 def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
-    """With preprocessing for each input of the source."""
-    return replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
+    """With preprocessing for each input of the source, and what its outputs say of [postprocess].
+
+    Raises `RecipeError` where an input does not fit.
+    """
+    inputs, outputs = source.graph.input_specs(), source.graph.output_specs()
+    recipe = loaded.recipe.for_inputs(inputs)
+    require_unscaled(recipe.feeding, inputs, recipe.name)
+    _require_states(recipe, inputs, outputs)
+    return settled(replace(loaded, recipe=recipe), outputs)
+
+
+def _require_states(recipe: Recipe, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Raise `RecipeError` where an input is to be fed what is no output, or none of its size."""
+    sizes = {spec.name: prod(spec.shape) for spec in outputs}
+    issues = []
+    for tensor in inputs:
+        source = recipe.inputs[tensor.name].feedback
+        if source and source not in sizes:
+            there = ", ".join(sizes)
+            issues.append(f"inputs.{tensor.name}.feedback: the model has no output {source} (it has {there})")
+        elif source and sizes[source] != prod(tensor.shape):
+            issues.append(f"inputs.{tensor.name}.feedback: output {source} has another size than the input")
+    if len(recipe.feeding.feedback) == len(inputs):
+        issues.append("inputs: every input is fed back, so there is none that samples bring")
+    if issues:
+        raise RecipeError(f"recipe {recipe.name}", issues, hint="see docs/recipe.md", code="inputs")
 
 
 def _require_known_ids(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> None:
     """Raise `RecipeError` where samples hold ids that the model has no row for."""
-    names = {place: spec.name for place, spec in enumerate(source.graph.input_specs())}
-    require_known(data, vocabularies(source.graph) if source.is_tflite else {}, names, loaded.recipe.name)
+    inputs, rows = source.graph.input_specs(), vocabularies(source.graph)
+    brought = loaded.recipe.feeding.brought(inputs)
+    names = {at: inputs[place].name for at, place in enumerate(brought)}
+    known = {at: rows[place] for at, place in enumerate(brought) if place in rows}
+    require_known(data, known, names, loaded.recipe.name)
+
+
+def _named(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> LoadedRecipe:
+    """With the names of classes that the data have, which may say more of the outputs."""
+    return settled(with_names(loaded, data), source.graph.output_specs())
 
 
 def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:

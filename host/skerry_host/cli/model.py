@@ -14,6 +14,7 @@ from skerry_agent.wire.targets import TARGETS
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
 from skerry_host.cli.model_check import check
 from skerry_host.cli.model_files import inspect, profile
+from skerry_host.cli.model_init import model_init
 from skerry_host.cli.previous import previous_release
 from skerry_host.cli.progress import steps
 
@@ -163,6 +164,7 @@ def evaluate(file: Path, recipe: Path, as_json: bool) -> None:
 model.add_command(check)
 model.add_command(inspect)
 model.add_command(profile)
+model.add_command(model_init)
 
 
 def _verdict(record: "BuildRecord") -> "Table":

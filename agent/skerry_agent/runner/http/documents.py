@@ -15,10 +15,10 @@ from msgspec import to_builtins
 from skerry_agent.runner.http.inputs import MAX_BATCH, SAMPLE_DATATYPES
 from skerry_agent.runner.http.names import Names
 from skerry_agent.runner.http.oip import Served
-from skerry_agent.runner.http.outputs import DETECTION_LABELS, DETECTIONS
+from skerry_agent.runner.http.outputs import ANSWER, DETECTION_LABELS, DETECTIONS, MASK, computed_outputs
 from skerry_agent.runner.http.tensors import DATATYPES
 from skerry_agent.runner.real_values import real_spec
-from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, Preprocess, TensorSpec
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, TensorSpec
 
 MAX_NOTED = 1000
 """How many answered requests are noted before they are summed up."""
@@ -31,7 +31,7 @@ def metadata(served: Served) -> dict[str, object]:
         "name": served.model,
         "versions": [served.version],
         "platform": served.platform,
-        "inputs": [_input(spec, name, bundle) for spec, name in zip(bundle.inputs, names.inputs, strict=True)],
+        "inputs": [_input(place, name, bundle) for place, name in enumerate(names.inputs)],
         "outputs": [*_outputs(served, names), *_found(bundle)],
         "parameters": _parameters(served),
     }
@@ -131,8 +131,8 @@ def _wall_clock_ms(mark_ns: int) -> int:
     return (time.time_ns() - (time.perf_counter_ns() - mark_ns)) // 1_000_000
 
 
-def _input(spec: TensorSpec, name: str, bundle: Bundle) -> dict[str, object]:
-    prep = bundle.preprocess if len(bundle.inputs) == 1 else Preprocess()
+def _input(place: int, name: str, bundle: Bundle) -> dict[str, object]:
+    spec, prep = bundle.inputs[place], bundle.preprocess_at(place)
     real = real_spec(spec)
     shape = (1, *prep.sample_shape(spec)) if spec.shape[:1] == (1,) else spec.shape
     datatypes = SAMPLE_DATATYPES if real.dtype == "float32" else (DATATYPES[real.dtype],)
@@ -144,6 +144,8 @@ def _input(spec: TensorSpec, name: str, bundle: Bundle) -> dict[str, object]:
         "preprocess": {key: value for key, value in to_builtins(prep).items() if key != "layout"},
         "raw": _raw(spec) | ({"layout": prep.layout} if len(spec.shape) == 4 else {}),
     }
+    if spec.name in bundle.feedback:
+        parameters["fed_back"] = bundle.feedback[spec.name]
     return {"name": name, "datatype": DATATYPES[real.dtype], "shape": shape, "parameters": parameters}
 
 
@@ -161,15 +163,28 @@ def _output(place: int, name: str, served: Served, names: Names) -> dict[str, ob
 
 
 def _found(bundle: Bundle) -> list[dict[str, object]]:
-    """What is computed from a detector's outputs where a client asks for it."""
-    if bundle.task != DETECTION:
-        return []
-    columns = ["top", "left", "bottom", "right", "score", "class"]
-    about = {"on_request": True, "columns": columns, "units": "0..1 of the sample"}
-    return [
-        {"name": DETECTIONS, "datatype": "FP32", "shape": [-1, len(columns)], "parameters": about},
-        {"name": DETECTION_LABELS, "datatype": "BYTES", "shape": [-1], "parameters": {"on_request": True}},
-    ]
+    """What is computed from a detector's outputs where a client asks for it; other tasks have it in `parameters`.
+
+    Clients that take every output of the metadata would ask for each answer twice.
+    """
+    return [_about(name) for name in computed_outputs(bundle.task) if bundle.task == DETECTION and name != ANSWER]
+
+
+def _about(name: str) -> dict[str, object]:
+    return {"name": name, **_COMPUTED[name]}
+
+
+_COLUMNS = ["top", "left", "bottom", "right", "score", "class"]
+_COMPUTED: dict[str, dict[str, object]] = {
+    DETECTIONS: {
+        "datatype": "FP32",
+        "shape": [-1, len(_COLUMNS)],
+        "parameters": {"on_request": True, "columns": _COLUMNS, "units": "0..1 of the sample"},
+    },
+    DETECTION_LABELS: {"datatype": "BYTES", "shape": [-1], "parameters": {"on_request": True}},
+    MASK: {"datatype": "UINT8", "shape": [-1, -1], "parameters": {"on_request": True, "units": "classes of pixels"}},
+    ANSWER: {"datatype": "BYTES", "shape": [1], "parameters": {"on_request": True, "content_type": "application/json"}},
+}
 
 
 def _raw_of(place: int, bundle: Bundle, spec: TensorSpec) -> dict[str, object]:
@@ -195,6 +210,7 @@ def _parameters(served: Served) -> dict[str, object]:
         "labels": {"count": count, "path": f"/v2/models/{served.model}/labels"},
         "quality": to_builtins(served.quality) if served.quality is not None else None,
         "default_values": served.values or "sample",
+        "computed": [_about(name) for name in computed_outputs(served.bundle.task)],
     }
 
 

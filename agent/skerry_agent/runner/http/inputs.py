@@ -16,7 +16,7 @@ from skerry_agent.runner.http.tensors import DATATYPES, DTYPES
 from skerry_agent.runner.real_values import is_plain, prepared, real_spec, squeezed
 from skerry_agent.runner.tensor import Tensor, is_finite, nbytes
 from skerry_agent.wire.errors import SkerryError
-from skerry_agent.wire.manifest import Bundle, Preprocess, TensorSpec
+from skerry_agent.wire.manifest import Preprocess, TensorSpec
 
 Values = Literal["sample", "real", "raw"]
 VALUES: tuple[Values, ...] = get_args(Values)
@@ -62,16 +62,18 @@ class Reading(Struct, frozen=True, eq=False):
         return [self.make(Tensor(whole.dtype, self.row.shape, row)) for row in rows]
 
 
-def reading(form: Form, spec: TensorSpec, bundle: Bundle) -> Reading:
-    """How to read a tensor for input `spec`. Raises `RequestError` (400) that says what the model takes."""
+def reading(form: Form, spec: TensorSpec, prep: Preprocess) -> Reading:
+    """How to read a tensor for input `spec`, of which samples are preprocessed by `prep`.
+
+    Raises `RequestError` (400) that says what the model takes.
+    """
     values = _meaning(form, spec)
     if values == "raw":
         return _raw(form, spec)
     if any(n < 1 for n in form.shape):
         raise RequestError(400, f"input {spec.name} has shape {list(form.shape)}, which holds nothing")
     _check_datatype(form, spec, values)
-    prep = bundle.preprocess if values == "sample" and len(bundle.inputs) == 1 else Preprocess()
-    return _converted(form, spec, prep, values)
+    return _converted(form, spec, prep if values == "sample" else Preprocess(), values)
 
 
 def _meaning(form: Form, spec: TensorSpec) -> Values:
@@ -101,7 +103,8 @@ def _check_datatype(form: Form, spec: TensorSpec, values: Values) -> None:
             400, f"input {spec.name}: strings and encoded pictures are not read: send the pixels as UINT8"
         )
     real = real_spec(spec)
-    allowed = {DATATYPES[real.dtype]} if real.dtype != "float32" else {"FP32", DATATYPES[spec.dtype]} - {"INT8"}
+    whole = {"INT32", "INT64"} if real.dtype == "int32" and values == "sample" else {DATATYPES[real.dtype]}
+    allowed = whole if real.dtype != "float32" else {"FP32", DATATYPES[spec.dtype]} - {"INT8"}
     if values == "sample" and real.dtype == "float32":
         allowed = {*SAMPLE_DATATYPES, *(["INT8"] if form.values else [])}
     if form.datatype not in allowed:

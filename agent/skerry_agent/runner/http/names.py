@@ -23,13 +23,20 @@ class Names:
         self.outputs = stable_names("output", self.places)
         self.own_inputs = [spec.name for spec in bundle.inputs]
         self.own_outputs = [self.specs[place].name for place in self.places]
+        self._brought = bundle.brought
         self._raw = list(range(len(bundle.outputs)))
 
-    def find_inputs(self, names: Sequence[str]) -> list[int] | None:
-        """The place among `names` of each of the model's inputs; None where they are not the model's."""
-        for known in (self.own_inputs, self.inputs):
-            if sorted(names) == sorted(known):
-                return [names.index(name) for name in known]
+    def find_inputs(self, names: Sequence[str]) -> list[tuple[int, int]] | None:
+        """The place of each of the model's inputs with its place among `names`; None where they are not the model's.
+
+        Inputs that are fed back may all be left out.
+        """
+        every = list(range(len(self.inputs)))
+        for places in (every, self._brought):
+            for known in (self.own_inputs, self.inputs):
+                wanted = [known[place] for place in places]
+                if sorted(names) == sorted(wanted):
+                    return [(place, names.index(name)) for place, name in zip(places, wanted, strict=True)]
         return None
 
     @property
@@ -49,7 +56,7 @@ class Names:
 
         Raw ones are those of the model's file, in parts.
         """
-        own = sorted(names) == sorted(self.own_inputs) and (raw or sorted(names) != sorted(self.inputs))
+        own = set(names) <= set(self.own_inputs) and (raw or not set(names) <= set(self.inputs))
         if raw and self.places != self._raw:
             return [(self.specs[place].name, place) for place in self._raw]
         return list(zip(self.own_outputs if own else self.outputs, self.places, strict=True))

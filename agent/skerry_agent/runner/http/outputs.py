@@ -19,10 +19,17 @@ from skerry_agent.runner.labels import Labels
 from skerry_agent.runner.real_values import real_spec
 from skerry_agent.runner.tensor import Data, Tensor, is_finite, nbytes
 from skerry_agent.wire.errors import SkerryError
-from skerry_agent.wire.manifest import Bundle, TensorSpec
+from skerry_agent.wire.manifest import DETECTION, Bundle, TensorSpec
+from skerry_agent.wire.postprocess import ANSWERED
 
-DETECTIONS, DETECTION_LABELS = "detections", "detection_labels"
-Kind = Literal["real", "raw", "top", "detections", "detection_labels"]
+DETECTIONS, DETECTION_LABELS, MASK, ANSWER = "detections", "detection_labels", "mask", "answer"
+Kind = Literal["real", "raw", "top", "detections", "detection_labels", "mask", "answer"]
+
+
+def computed_outputs(task: str) -> list[str]:
+    """The outputs that are computed from the model's where a client asks for them; none for a task without answers."""
+    more = {DETECTION: [DETECTIONS, DETECTION_LABELS], "segmentation": [MASK]}.get(task, [])
+    return [*more, ANSWER] if task in ANSWERED else []
 
 
 class Wanted(Struct, frozen=True):
@@ -90,6 +97,8 @@ class Answers:
                 return self._top(wanted, results)
             case "detections" | "detection_labels":
                 return self._detections(wanted, results[0], size)
+            case "mask" | "answer":
+                return self._computed(wanted, results[0], size)
         spec = fixed_spec(wanted, self._outputs.specs[wanted.index], len(results))
         assert spec is not None
         data = self.fixed(wanted, results)
@@ -110,6 +119,19 @@ class Answers:
         )  # stable: the first of equals
         named = self._labels is not None and wanted.index == 0 and len(self._labels.names) == len(scores)
         return [f"{scores[i]:f}:{i}" + (f":{self._labels.name(i)}" if named and self._labels else "") for i in order]
+
+    def _computed(self, wanted: Wanted, row: Sequence[Tensor], size: tuple[int, int] | None) -> Given:
+        """The answer as JSON, or the class of each pixel."""
+        from skerry_agent.runner.samples import answer_text, mask  # noqa: PLC0415 - imports numpy
+
+        try:
+            if wanted.kind == "answer":
+                names = self._labels.names if self._labels else ()
+                return _strings(wanted.name, (1,), [answer_text(self._bundle, row, size, names)])
+            made = mask(self._bundle, row, size)
+        except SkerryError as error:
+            raise RequestError(500, f"output {wanted.name}: {error.message}") from None
+        return Given(wanted.name, tensors.DATATYPES[made.dtype], made.shape, made.data, made)
 
     def _detections(self, wanted: Wanted, row: Sequence[Tensor], size: tuple[int, int] | None) -> Given:
         from skerry_agent.runner.samples import detections  # noqa: PLC0415 - imports numpy

@@ -20,10 +20,10 @@ from skerry_agent.runner.http.inputs import (
 )
 from skerry_agent.runner.http.messages import RequestError
 from skerry_agent.runner.http.names import Names
-from skerry_agent.runner.http.outputs import DETECTION_LABELS, DETECTIONS, Kind, Wanted, answer_bytes, fixed_spec
+from skerry_agent.runner.http.outputs import ANSWER, Kind, Wanted, answer_bytes, computed_outputs, fixed_spec
 from skerry_agent.runner.http.shared_memory import Regions, Span
 from skerry_agent.runner.tensor import Tensor, nbytes
-from skerry_agent.wire.manifest import DETECTION, Bundle, TensorSpec
+from skerry_agent.wire.manifest import Bundle, TensorSpec
 
 REGION, OFFSET, SIZE = "shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"
 
@@ -68,12 +68,25 @@ class Source(Struct, frozen=True, eq=False):
     reading: Reading
 
 
+class Stream(Struct, frozen=True):
+    """Which stream the samples of a request belong to, for a model that is fed back its states; see `runner.streams`.
+
+    By the parameters of Triton's extension_sequence.md. Without a name they are a stream of their own. `goes_on`: the
+    client says that it has begun already.
+    """
+
+    name: str = ""
+    begins: bool = False
+    ends: bool = False
+    goes_on: bool = False
+
+
 class Plan(Struct, frozen=True, eq=False):
     """What a request's JSON asks for: each input, in the model's order; the outputs, in the order to answer.
 
     `rows` is how many inferences it takes. `head` is the JSON of the response, None if that depends on the outputs;
     `headers` are what its length needs. `copied` are the outputs whose bytes follow it as they are, None where more is
-    to be done.
+    to be done. `stream`: the states are not among the inputs, but those of a stream.
     """
 
     id: str | None
@@ -83,6 +96,7 @@ class Plan(Struct, frozen=True, eq=False):
     head: bytes | None = None
     headers: tuple[tuple[str, str], ...] = ()
     copied: tuple[int, ...] | None = None
+    stream: Stream | None = None
 
 
 class Asking(Struct, frozen=True):
@@ -116,7 +130,22 @@ def make_plan(head: bytes, rest: int, asking: Asking) -> Plan:
         raise RequestError(400, f"request: {error}") from None
     inputs = _read_inputs(message, _parts(message.inputs, rest), asking)
     rows = _common_rows(inputs, asking.bundle)
-    return Plan(message.id, tuple(inputs), _wanted(message, inputs, rows, asking), rows)
+    stream = _stream(message.parameters) if len(inputs) < len(asking.bundle.inputs) else None
+    return Plan(message.id, tuple(inputs), _wanted(message, inputs, rows, asking), rows, stream=stream)
+
+
+def _stream(parameters: dict[str, Any]) -> Stream:
+    """What the parameters say of a sequence. Raises `RequestError` (400)."""
+    name, begins, ends = (parameters.get(f"sequence_{part}") for part in ("id", "start", "end"))
+    if name is not None and not (isinstance(name, str | int) and len(str(name)) <= _NAME):
+        raise RequestError(400, f"sequence_id is a number or a text of at most {_NAME} characters")
+    if not all(flag is None or isinstance(flag, bool) for flag in (begins, ends)):
+        raise RequestError(400, "sequence_start and sequence_end are true or false")
+    known = "" if name in {None, 0, ""} else str(name)
+    return Stream(known, begins is True, ends is True, begins is False)
+
+
+_NAME = 64
 
 
 def _parts(entries: Sequence[InputEntry], rest: int) -> list[Part | None]:
@@ -139,21 +168,19 @@ def _parts(entries: Sequence[InputEntry], rest: int) -> list[Part | None]:
 
 def _read_inputs(message: InferBody, parts: list[Part | None], asking: Asking) -> list[Source]:
     names = [entry.name for entry in message.inputs]
-    order = asking.names.find_inputs(names)
-    if order is None:
+    found = asking.names.find_inputs(names)
+    if found is None:
         raise RequestError(400, f"inputs are {names}, the model takes {asking.names.known_inputs}")
     default = _values(message.parameters, "request", asking.values)
-    pairs = zip(order, asking.bundle.inputs, strict=True)
-    return [_read_input(message.inputs[at], parts[at], (spec, default), asking) for at, spec in pairs]
+    return [_read_input(message.inputs[at], parts[at], (place, default), asking) for place, at in found]
 
 
-def _read_input(
-    entry: InputEntry, part: Part | None, known: tuple[TensorSpec, Values | None], asking: Asking
-) -> Source:
-    spec, default = known
+def _read_input(entry: InputEntry, part: Part | None, known: tuple[int, Values | None], asking: Asking) -> Source:
+    place, default = known
+    spec = asking.bundle.inputs[place]
     spec = TensorSpec(entry.name, spec.dtype, spec.shape, spec.scale, spec.zero_point)
     form = Form(entry.shape, entry.datatype, _values(entry.parameters, f"input {entry.name}", default))
-    read = reading(form, spec, asking.bundle)
+    read = reading(form, spec, asking.bundle.preprocess_at(place))
     span = asking.span(f"input {spec.name}", entry.parameters, read.sent)
     if (part is not None) + (entry.data is not None) + (span is not None) != 1:
         raise RequestError(400, f"input {spec.name} needs either data, binary_data_size or {REGION}")
@@ -233,12 +260,12 @@ def _top(name: str, top: object, spec: TensorSpec) -> int:
 
 
 def _virtual(entry: OutputEntry, binary: bool, rows: int, asking: Asking) -> Wanted:
-    """An output that is computed from a detector's."""
-    name, detector = entry.name, asking.bundle.task == DETECTION
-    if name not in {DETECTIONS, DETECTION_LABELS} or not detector:
-        more = [DETECTIONS, DETECTION_LABELS] if detector else []
-        raise RequestError(400, f"no output {name}; the model gives {[*asking.names.outputs, *more]}")
+    """An output that is computed from the model's."""
+    name, known = entry.name, computed_outputs(asking.bundle.task)
+    if name not in known:
+        raise RequestError(400, f"no output {name}; the model gives {[*asking.names.outputs, *known]}")
     if rows > 1:
-        raise RequestError(400, f"output {name}: of one picture at a time, not of {rows}")
+        what = "sample" if name == ANSWER else "picture"
+        raise RequestError(400, f"output {name}: of one {what} at a time, not of {rows}")
     asking.span(f"output {name}", entry.parameters, None)
     return Wanted(name, name, 0, binary)  # type: ignore[arg-type]

@@ -11,8 +11,9 @@ from skerry_agent.runner.http import documents, oip
 from skerry_agent.runner.http.inputs import MAX_PICTURE_BYTES
 from skerry_agent.runner.http.messages import Request, RequestError, Response, json_response
 from skerry_agent.runner.http.oip import Served
-from skerry_agent.runner.http.plan import Plan
+from skerry_agent.runner.http.plan import Plan, Stream
 from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.streams import Streams
 from skerry_agent.runner.tensor import Data, Tensor
 
 _JSON_BYTES_PER_ELEMENT = 32
@@ -33,6 +34,7 @@ class Routes:
     def __init__(self, served: Served, inference: Inference, ready: Callable[[], bool]) -> None:
         self._served, self._inference = served, inference
         self._protocol = oip.Protocol(served)
+        self._streams = Streams(served.bundle)
         self._ready = ready
         self._statistics = documents.Statistics()
         self.batch_ns = BATCH_NS
@@ -135,7 +137,7 @@ class Routes:
             plan, inputs = self._read(request)
             self._statistics.add_up()
             read = perf_counter_ns()
-            results = self._run(inputs, read)
+            results = self._run(inputs, read) if plan.stream is None else self._run_stream(plan.stream, inputs)
             inferred = perf_counter_ns()
             response = self._protocol.write(plan, results)
         except RequestError:
@@ -165,6 +167,20 @@ class Routes:
             raise RequestError(500, str(error)) from None
         return results
 
+    def _run_stream(self, stream: Stream, inputs: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+        """The model's outputs for each row: consecutive samples of a stream, whose states go from one to the next."""
+        if stream.begins or not stream.name:
+            self._streams.end(stream.name)
+        elif stream.goes_on and not self._streams.known(stream.name):
+            raise RequestError(400, f"sequence {stream.name} is not known here: begin it with sequence_start")
+        try:
+            results = self._streams.infer(stream.name, inputs, self._inference.infer)
+        except InferenceError as error:
+            raise RequestError(500, str(error)) from None
+        if stream.ends:
+            self._streams.end(stream.name)
+        return results
+
     def _decompressed(self, request: Request) -> Data:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding == "identity":
@@ -184,7 +200,7 @@ class Routes:
 def max_body_bytes(served: Served) -> int:
     """The largest body: bounded by the model's inputs as JSON, or by a picture where those of any size are taken."""
     elements = sum(prod(spec.shape) for spec in served.bundle.inputs)
-    resized = served.bundle.preprocess.resize != "none"
+    resized = any(prep.resize != "none" for prep in (served.bundle.preprocess, *served.bundle.preprocesses))
     data = max(_SMALL_BYTES, _JSON_BYTES_PER_ELEMENT * elements, MAX_PICTURE_BYTES if resized else 0)
     return _HEAD_BYTES + data
 

@@ -6,11 +6,13 @@ once here, so that a build does not fail in its middle for a damaged one.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skerry_host.builder.data.readers.base import NAMED, DamagedError, Found, UnusableDataError
+from skerry_host.builder.data.truth import TruthError
 from skerry_host.builder.recipe.progress import Progress, watched
 
 DAMAGED_SHARE, DAMAGED_COUNT = 0.01, 10
@@ -48,9 +50,10 @@ def split(found: Found, share: float) -> tuple[list[int], list[int]]:
 def balanced(found: Found, places: Sequence[int]) -> list[int]:
     """The places in such an order that the first ones of them have every class as equally often as there are samples.
 
-    Samples without a class follow each other as they come.
+    Within a class the order follows from the names, not from how they are sorted.
     """
-    queues = [list(reversed(queue)) for _group, queue in sorted(_by_group(found, places).items())]
+    marks = [_hash(key.encode("utf-8", "surrogateescape")) for key in found.keys]
+    queues = [list(reversed(queue)) for _group, queue in sorted(_by_group(found, places, marks).items())]
     ordered = []
     while queues:
         ordered += [queue.pop() for queue in queues]
@@ -58,29 +61,44 @@ def balanced(found: Found, places: Sequence[int]) -> list[int]:
     return ordered
 
 
-def usable(found: Found, places: Sequence[int], count: int | None, progress: Progress, what: str) -> Usable:
-    """The first `count` places (None: all) whose samples can be read; raises `UnusableDataError` where too many cannot.
+Check = Callable[[Any], None]
+"""Raises `TruthError` for what cannot be right of any sample, such as a class that the model does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """How many samples are wanted (None: all), what for, and what must hold of what is right for each."""
+
+    what: str
+    count: int | None = None
+    check: Check | None = None
+
+
+def usable(found: Found, places: Sequence[int], wish: Selection, progress: Progress) -> Usable:
+    """The first places whose samples can be read; raises `UnusableDataError` where too many cannot.
 
     Reads each of them once, and keeps none.
     """
+    count = wish.count
     wanted = len(places) if count is None else min(count, len(places))
     good: list[int] = []
     damaged = list(found.damaged)
     limit = max(DAMAGED_COUNT, int(DAMAGED_SHARE * (wanted + len(found.damaged))))
-    for at in watched(places, f"reading {what} samples", progress, of=wanted):
+    for at in watched(places, f"reading {wish.what} samples", progress, of=wanted):
         if len(good) == wanted or len(damaged) > limit:
             break
         try:
-            found.inputs[at]
-            if found.truth is not None:
-                found.truth[at]
-        except (DamagedError, OSError) as error:
+            found.inputs.check(at)
+            right = None if found.truth is None else found.truth[at]
+            if wish.check is not None and right is not None:
+                wish.check(right)
+        except (DamagedError, TruthError, OSError) as error:
             damaged.append(f"{found.keys[at]}: {error}")
         else:
             good.append(at)
-    if len(damaged) > limit:
-        shown = "; ".join(damaged[:NAMED])
-        raise UnusableDataError(f"more than {limit} samples cannot be used, the first are: {shown}")
+    if len(damaged) > limit or (damaged and not good):
+        many = "no sample can be used" if not good else f"more than {limit} samples cannot be used"
+        raise UnusableDataError(f"{many}, the first are: {'; '.join(damaged[:NAMED])}")
     return Usable(sorted(good), damaged)
 
 
@@ -106,9 +124,14 @@ def sha256_of(found: Found, places: Sequence[int]) -> str:
     return digest.hexdigest()
 
 
-def _by_group(found: Found, places: Sequence[int], marks: Sequence[bytes] = ()) -> dict[int, list[int]]:
+def file_sha256(path: Path) -> str:
+    """The hash of one file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _by_group(found: Found, places: Sequence[int], marks: Sequence[bytes]) -> dict[int, list[int]]:
     """The places of each class, in the order of their marks, so that neighbours in a folder are torn apart."""
-    marks = marks or marks_of(found)
     groups: dict[int, list[int]] = defaultdict(list)
     for at in sorted(places, key=lambda at: (marks[at], found.keys[at])):
         groups[found.groups[at] if found.groups is not None else 0].append(at)

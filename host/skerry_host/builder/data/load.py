@@ -12,19 +12,23 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from skerry_agent.processing import ProcessingError, preprocess
+from skerry_agent.processing import Array, ProcessingError, preprocess
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.data import samples as arrays
-from skerry_host.builder.data.choose import Usable, balanced, sha256_of, split, usable
+from skerry_host.builder.data.choose import Check, Selection, Usable, balanced, file_sha256, sha256_of, split, usable
 from skerry_host.builder.data.readers.base import Found, Picked, UnusableDataError, Wanted, listed
 from skerry_host.builder.data.readers.formats import READERS, format_of, parts_of
 from skerry_host.builder.data.samples import DataSet, Samples
+from skerry_host.builder.data.truth import TruthError, require_mask
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
+from skerry_host.text import clean
 
 CALIBRATION_SAMPLES, EVALUATION_SAMPLES = 500, 5000
 """How many are taken where the recipe does not say it, of formats whose samples are read one by one."""
+INSPECTED = 100
+"""Samples whose shapes and values are looked at."""
 SHAPES = 50
 """Different shapes of samples that are tried on the model's input."""
 MOST_CLASSES = 1 << 31
@@ -51,8 +55,8 @@ def load_data(
     plan = loaded.recipe
     try:
         kinds = [_kind(plan, place) for place in (loaded.calibration, loaded.evaluation)]
-        if set(kinds) == {"npz"} and loaded.calibration != loaded.evaluation:
-            return _arrays(loaded, tensors, classes)
+        if set(kinds) == {"npz"}:
+            return _arrays(_two_files(loaded), tensors, classes)
         return _collected(loaded, kinds, tensors, classes, progress)
     except (UnusableDataError, OSError) as error:
         raise RecipeError(f"data of recipe {plan.name}", [str(error)], hint="see docs/data.md", code="data") from None
@@ -73,11 +77,23 @@ def with_names(loaded: LoadedRecipe, data: DataSet) -> LoadedRecipe:
 def _arrays(loaded: LoadedRecipe, tensors: Sequence[TensorSpec], classes: int) -> DataSet:
     """Samples of two .npz files, at most as many as the recipe says."""
     data, plan = arrays.load_data(loaded, tensors, classes), loaded.recipe.data
+    files = {"calibration": loaded.calibration, "evaluation": loaded.evaluation}
     return replace(
         data,
+        sha256={name: file_sha256(path) for name, path in files.items()},
         calibration=_at_most(data.calibration, plan.calibration_samples),
         evaluation=_at_most(data.evaluation, plan.evaluation_samples),
     )
+
+
+def _two_files(loaded: LoadedRecipe) -> LoadedRecipe:
+    """With a file for each set, such as `calibration.npz` and `evaluation.npz` of a folder."""
+    if loaded.calibration != loaded.evaluation:
+        return loaded
+    there = parts_of(loaded.calibration, "npz")
+    if there is None:
+        raise UnusableDataError("a .npz file is not split: name one for calibration and one for evaluation")
+    return replace(loaded, calibration=there[0], evaluation=there[1])
 
 
 def _at_most(samples: Samples, count: int | None) -> Samples:
@@ -94,7 +110,7 @@ def _collected(
     loaded: LoadedRecipe, kinds: Sequence[str], tensors: Sequence[TensorSpec], classes: int, progress: Progress
 ) -> DataSet:
     if "npz" in kinds:
-        raise UnusableDataError("a .npz file is not split: name one for calibration and one for evaluation")
+        raise UnusableDataError("one set is a .npz file, the other is not: give both in one form")
     plan, notes = loaded.recipe, list[str]()
     places = plan.feeding.brought(tensors)
     if len(places) != 1:
@@ -105,7 +121,8 @@ def _collected(
     issues = _name_issues(plan, names, classes)
     sets, hashes, damaged = [], {}, []
     for part in parts:
-        good = usable(part.found, part.places, part.count, progress, part.what)
+        wish = Selection(part.what, part.count, _check(plan.task, classes))
+        good = usable(part.found, part.places, wish, progress)
         samples = Samples(Picked(part.found.inputs, good.places), _truth(part.found, good.places))
         issues += [f"{part.what}: {issue}" for issue in _issues(samples, plan, tensor, classes, places[0])]
         notes += _notes(part, good)
@@ -114,7 +131,9 @@ def _collected(
         sets.append(samples)
     if issues:
         raise RecipeError(f"data of recipe {plan.name}", issues, hint="see docs/data.md", code="data")
-    return DataSet(sets[0], sets[1], names, tuple(dict.fromkeys(notes)), tuple(damaged), hashes)
+    notes += _absent(sets, plan.task, names)
+    said = tuple(dict.fromkeys(map(clean, notes)))
+    return DataSet(sets[0], sets[1], names, said, tuple(map(clean, damaged)), hashes, parts[0].found.ordered)
 
 
 def _parts(loaded: LoadedRecipe, kinds: Sequence[str], tensor: TensorSpec, notes: list[str]) -> list[_Part]:
@@ -144,6 +163,19 @@ def _parts(loaded: LoadedRecipe, kinds: Sequence[str], tensor: TensorSpec, notes
     ]
 
 
+def _absent(sets: Sequence[Samples], task: str, names: Sequence[str]) -> list[str]:
+    """Which classes no sample is of."""
+    if task != "classification" or not names or any(one.truth is None for one in sets):
+        return []
+    there = {int(index) for one in sets for index in one.classes}
+    missing = [name for index, name in enumerate(names) if index not in there]
+    return (
+        [f"data: no sample is of {listed(missing)}: nothing is known of how well they are told apart"]
+        if missing
+        else []
+    )
+
+
 def _notes(part: _Part, good: Usable) -> list[str]:
     made = [*part.found.notes, *part.found.inputs.remarks()]
     if len(good.places) < len(part.places) - len(good.damaged):
@@ -169,7 +201,7 @@ def _issues(samples: Samples, plan: Recipe, tensor: TensorSpec, classes: int, pl
         return [f"{len(samples)} samples, at least {least} are needed"]
     shapes: Counter[tuple[Any, ...]] = Counter()
     low, high = np.inf, -np.inf
-    for sample in samples.every(max(1, len(samples) // 500)):
+    for sample in samples.every(max(1, len(samples) // INSPECTED)):
         (values,) = sample
         shapes[values.shape, values.dtype.str] += 1
         if not np.isfinite(values).all():
@@ -192,23 +224,34 @@ def _shape_issues(shapes: "Counter[tuple[Any, ...]]", plan: Recipe, tensor: Tens
 
 
 def _advice(shape: tuple[int, ...], plan: Recipe, tensor: TensorSpec) -> str:
+    if len(shape) == 3 and shape[:2] in {tensor.shape[1:3], tensor.shape[2:]}:
+        return ': a model of grey images takes colours by [preprocess] color = "gray"'
     if len(shape) == 3 and len(tensor.shape) == 4 and plan.preprocess.resize == "none":
         return ': images of another size are fitted by [preprocess] resize = "stretch", "letterbox" or "crop"'
-    if len(shape) == 3 and len(tensor.shape) == 4:
-        return ': a model of grey images takes colours by [preprocess] color = "gray"'
     return ""
 
 
 def _truth_issues(samples: Samples, plan: Recipe, classes: int) -> list[str]:
     if samples.truth is None:
         return []
-    if plan.task == "detection":
-        most = max((int(boxes[:, 0].max()) for boxes in samples.truth if len(boxes)), default=0)
-        return [f"boxes are of class {most}, the model has {classes} classes"] if classes and most >= classes else []
     if plan.task != "classification":
         return []
     most, known = max(samples.truth), max(2, classes) if classes else MOST_CLASSES
     return [f"labels run up to {most}, the model has {known} classes: they are counted from 0"] if most >= known else []
+
+
+def _check(task: str, classes: int) -> Check | None:
+    """What must hold of what is right for one sample of a task."""
+    if task == "detection" and classes:
+        return lambda boxes: _require_classes(boxes[:, 0], classes)
+    if task == "segmentation":
+        return lambda mask: require_mask(mask, classes)
+    return None
+
+
+def _require_classes(indices: Array, classes: int) -> None:
+    if len(indices) and int(indices.max()) >= classes:
+        raise TruthError(f"has a box of class {int(indices.max())}, the model has {classes} classes")
 
 
 def _name_issues(plan: Recipe, names: Sequence[str], classes: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from skerry_agent.processing import (
     sample_shape,
 )
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_host.builder.data.truth import TruthError, TruthForm, parse_truth
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
 
-MAX_LABEL = 2**31
 CHANNELS = {1, 3, 4}
 """Sizes of an axis that may hold the colours of an image."""
 
@@ -103,7 +102,8 @@ class DataSet:
     """The calibration samples (the representative dataset) and the evaluation samples; none should be in both.
 
     What else is known of them where they were not in .npz files: the `names` of classes, `notes` of what was done to
-    samples, which were `left_out` and why, and a hash of each set's files.
+    samples, which were `left_out` and why, and a hash of each set's files. `ordered`: neighbouring values of a sample
+    belong together, as in an image, not as in a table.
     """
 
     calibration: Samples
@@ -112,18 +112,7 @@ class DataSet:
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
-
-
-def class_count(plan: Recipe, outputs: Sequence[TensorSpec]) -> int:
-    """How many classes a model with these outputs tells apart; 0 for a detector that gives numbers of classes."""
-    if plan.task != "detection":
-        return prod(outputs[0].shape[1:])
-    places, known = plan.postprocess, len(outputs)
-    if places.classes is not None or max(places.boxes, places.scores) >= known:
-        return 0
-    boxes, scores = outputs[places.boxes].shape, outputs[places.scores].shape
-    count = prod(boxes[:-1])
-    return prod(scores) // count if count else 0
+    ordered: bool = True
 
 
 def load_data(loaded: LoadedRecipe, tensors: Sequence[TensorSpec], classes: int) -> DataSet:
@@ -167,10 +156,12 @@ def _load(path: Path, plan: Recipe, tensors: Sequence[TensorSpec], classes: int,
     issues += [f"{path.name}: {issue}" for issue in found]
     if not columns:
         return None
-    limit = classes if plan.task == "classification" else MAX_LABEL
-    labels = arrays.get("labels")
-    issues += [f"{path.name}: {issue}" for issue in _label_issues(labels, len(columns[0]), limit)]
-    return Samples.of(*columns, truth=labels)
+    form = TruthForm(len(columns[0]), classes, plan.labels.names)
+    try:
+        return Samples.of(*columns, truth=parse_truth(plan.task, arrays, form))
+    except TruthError as error:
+        issues.append(f"{path.name}: {error}")
+        return None
 
 
 def _columns(arrays: dict[str, Array], plan: Recipe, tensors: Sequence[TensorSpec], issues: list[str]) -> list[Array]:
@@ -181,7 +172,7 @@ def _columns(arrays: dict[str, Array], plan: Recipe, tensors: Sequence[TensorSpe
         name = f"input_{tensors[place].name}"
         name = "inputs" if len(places) == 1 and name not in arrays else name
         if name not in arrays:
-            issues.append(f"has no array {name}")
+            issues.append(f"has no array {name}, it has {', '.join(sorted(arrays)) or 'nothing'}")
         elif arrays[name].ndim == 0:
             issues.append(f"{name} is one number, not an array of samples")
         else:
@@ -230,7 +221,22 @@ def _unfit(name: str, inputs: Array, tensor: TensorSpec, prep: Preprocess) -> st
         if _squeezed(inputs.shape[1:]) == _squeezed(tensor.shape) or prep.resize != "none":
             return error.message
         wanted = "x".join(map(str, tensor.shape[1:]))
-        return f"{name} have shape {'x'.join(map(str, inputs.shape))}, the model takes Nx{wanted}"
+        shape, cause = "x".join(map(str, inputs.shape)), _cause(inputs, tensor)
+        return f"{name} have shape {shape}, the model takes Nx{wanted}{cause}"
+    return ""
+
+
+def _cause(inputs: Array, tensor: TensorSpec) -> str:
+    """Why a shape does not fit, where that is plain; empty if it is not."""
+    one, wanted = inputs.shape[1:], tensor.shape[1:]
+    if len(one) == 3 and (*one[1:], one[0]) == wanted:
+        return ": the samples are planes (C, H, W), but devices hand over pixels (H, W, C): transpose them"
+    if inputs.shape == wanted:
+        return ": this is a single sample: write them as (N, ...)"
+    if len(one) == 1 and one[0] == np.prod(wanted):
+        return ": the samples are flat: reshape them"
+    if len(one) == len(wanted) and sorted(one) == sorted(wanted):
+        return ": the axes are in another order"
     return ""
 
 
@@ -240,16 +246,6 @@ def _not_finite(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> bool:
     extremes = {int(rows.min(axis=1).argmin()), int(rows.max(axis=1).argmax())} if inputs.size else set()
     with np.errstate(over="ignore", invalid="ignore"):
         return not all(np.isfinite(preprocess(inputs[at], prep, tensor)).all() for at in extremes)
-
-
-def _label_issues(labels: Array | None, count: int, classes: int) -> list[str]:
-    if labels is None:
-        return []
-    if labels.shape != (count,) or labels.dtype.kind not in "ui":
-        return [f"labels are {labels.dtype} of shape {labels.shape}, not {count} integers"]
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        return [f"labels run from {labels.min()} to {labels.max()}, the model has {classes} classes"]
-    return []
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

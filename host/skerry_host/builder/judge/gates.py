@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from skerry_agent.wire.manifest import ChannelSignal, Quality
 from skerry_host.build_record import Check
 from skerry_host.builder.judge.tasks.table import AGREEMENTS
-from skerry_host.builder.modelfile.graph import Graph, Op
+from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
 from skerry_host.builder.modelfile.islands import float_left, scope
 from skerry_host.builder.recipe.recipe import Budget, Quantize
 
@@ -61,14 +61,16 @@ def integers(measured: Measured, budget: Budget) -> GateResult:  # noqa: ARG001 
         return _dynamic(graph)
     wanted = "float32" if plan.io == "float" else plan.io
     given = {"int8", "uint8", "int16", "float32"}
-    allowed = given if measured.as_it_is else {wanted}
-    io = [t.name for i in graph.inputs + graph.outputs if (t := graph.tensors[i]).dtype not in allowed]
+    allowed = (given if measured.as_it_is else {wanted}) | WHOLE_NUMBERS
+    ends = [graph.tensors[i] for i in graph.inputs + graph.outputs]
+    io = [t.name for t in ends if t.dtype not in allowed and not _raw_bytes(t)]
     floats = unasked(graph, plan, as_it_is=measured.as_it_is)
-    left = [f"{op.name} ({scope(graph, op)})" for op in floats]
-    asked = len(_floats(graph, plan, (), as_it_is=measured.as_it_is)) - len(left)
+    causes = [op for op in floats if op.name not in _BETWEEN] or floats
+    left = [f"{op.name} ({scope(graph, op)})" for op in causes]
+    asked = len(_floats(graph, plan, (), as_it_is=measured.as_it_is)) - len(floats)
     kind = plan.activations
     advice = f"not {kind}: {', '.join((io + left)[:5])}; replace operators that have no {kind} kernel"
-    value = f"{len(graph.ops) - len(left) - asked}/{len(graph.ops)} ops"
+    value = f"{len(graph.ops) - len(floats) - asked}/{len(graph.ops)} ops"
     limit = f"all but {asked} that were to stay float" if asked else "all"
     return _result(Check(f"fully {kind}", value, limit, not left + io), advice)
 
@@ -82,6 +84,19 @@ def _floats(graph: Graph, plan: Quantize, kept: Sequence[str], *, as_it_is: bool
     """The float operators but those that are kept, and but conversions at ends that may be float."""
     spared = plan.io == "float" or as_it_is
     return [op for op in float_left(graph, kept) if not (spared and _converts(graph, op))]
+
+
+WHOLE_NUMBERS = {"int32", "int64", "bool"}
+"""Ids, masks, lengths, indices: they have no scale, and stay what they are whatever the plan says."""
+
+
+def _raw_bytes(tensor: Tensor) -> bool:
+    """Whether an input takes bytes as they are, which the model itself makes real numbers of."""
+    return tensor.dtype in {"uint8", "int8"} and not tensor.scale
+
+
+_BETWEEN = {"QUANTIZE", "DEQUANTIZE"}
+"""They stand on either side of an operator that computes on real numbers: that one is the cause, not they."""
 
 
 def form(measured: Measured) -> str:
@@ -198,16 +213,20 @@ def channels(measured: Measured, budget: Budget) -> GateResult:
         *([] if middle is None else [f"{middle:.1f} dB"]),
     ]
     limits = f">= {MIN_STEPS:g} steps, {budget.min_channel_db:g} dB"
-    return _result(Check("worst channels", ", ".join(parts) or "constant", limits, not problems), "; ".join(problems))
+    check = Check("worst channels", ", ".join(parts) or "constant", limits, not problems)
+    return _result(
+        check, "; ".join(problems), lost_signal=all(one.steps is None or one.steps >= MIN_STEPS for one in every)
+    )
 
 
 def channel_problem(one: ChannelSignal, budget: Budget) -> str:
     """What is wrong with a block of channels, empty if nothing is."""
     some = f"channel {one.first}" if one.first == one.last else f"channels {one.first}..{one.last}"
+    some = f"{one.scattered} of {some}" if one.scattered else some
     if one.steps is not None and one.steps < MIN_STEPS:
         return (
             f"output {one.output}, {some}: their values span {one.steps:.2g} steps of the output's scale, so hardly "
-            "anything is left of them; give them an output of their own"
+            "anything is left of them; export the model with an output of their own for them (not tried)"
         )
     if one.sqnr_db is not None and one.sqnr_db < budget.min_channel_db:
         return (

@@ -1,9 +1,11 @@
 """Positive answers: how often a model gives them, and that golden inputs have some, of every class. Decides no gate.
 
-A detector's answer is positive with a box; a classifier's when it is not the class that the recipe declares to mean
-that nothing is there. Other answers are neither.
+A detector's answer is positive with a box, one of several classes or events with any, points with what they belong
+to; a classifier's when it is not the class that the recipe declares to mean that nothing is there. Other answers are
+neither.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,8 +15,10 @@ from skerry_agent.processing import Array, GoldenSet, dequantize, join_outputs
 from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import choose
-from skerry_host.builder.judge.tasks.base import Case, Size, View
-from skerry_host.builder.judge.tasks.detection import NOTHING, best
+from skerry_host.builder.judge.tasks import classification
+from skerry_host.builder.judge.tasks.base import Case, Classes, Size, TaskRules, View, input_size
+from skerry_host.builder.judge.tasks.detection import NOTHING
+from skerry_host.builder.judge.tasks.table import TASKS
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.recipe import Recipe
 from skerry_host.builder.runtime.session import Session, Sessions, is_stateful
@@ -30,35 +34,57 @@ def baseline(outputs: Sequence[Array], recipe: Recipe, size: Size) -> Baseline |
     `size` is the input's height and width in pixels.
     """
     negative = recipe.labels.negative_index
-    if recipe.task == DETECTION:
-        found = best(outputs, Case(recipe.meaning, View(size))) != NOTHING
-    elif recipe.task == CLASSIFICATION and negative is not None:
-        found = _largest(outputs[0]) != negative
+    case = _case(recipe, size)
+    if recipe.task == CLASSIFICATION:
+        if negative is None:
+            return None
+        found = [frozenset({negative}) != shown for shown in classification.classes(outputs, case)]
+    elif _has_positives(recipe):
+        shown_by = TASKS[recipe.task].classes
+        assert shown_by is not None
+        found = [bool(shown) for shown in shown_by(outputs, case)]
     else:
         return None
-    return Baseline(float(found.mean()), len(found), negative if recipe.task == CLASSIFICATION else None)
+    return Baseline(float(np.mean(found)), len(found), negative if recipe.task == CLASSIFICATION else None)
 
 
 def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Samples:
     """At most `SCANNED` of the samples, labelled by what the model answers, for `golden.record` to take in turn.
 
-    Of a labelled class only samples that are answered rightly, if there are any. A stateful model gets all of them in
-    their order, and so do tasks whose answers are of no class.
+    Of a labelled class only samples that are answered rightly, if there are any; of several classes in a sample it is
+    the rarest one. A stateful model gets all samples in their order, and so do tasks whose answers are of no class.
     """
-    session = Session(model)
-    if recipe.task not in {CLASSIFICATION, DETECTION} or is_stateful(session.graph, recipe.feeding):
+    session, rules = Session(model), TASKS[recipe.task]
+    if rules.classes is None or is_stateful(session.graph, recipe.feeding):
         return samples
-    chosen = np.array(choose(samples.classes, SCANNED))
+    chosen = np.array(choose(_kinds_of_truth(samples, rules), SCANNED))
     raw = Sessions(model, recipe.feeding, len(chosen)).run(samples.inputs, chosen)
-    real = _real(raw, session.graph)
-    if recipe.task == DETECTION:
-        return replace(samples.subset(chosen), truth=list(best(real, Case(recipe.meaning, View(size)))))
-    answers, labels = _largest(real[0]), samples.classes[chosen]
-    if samples.truth is None:
-        return replace(samples.subset(chosen), truth=list(answers))
-    right = answers == labels
-    kept = right | ~np.isin(labels, labels[right])
-    return samples.subset(chosen[kept])
+    shown = rules.classes(_real(raw, session.graph), _case(recipe, size))
+    taken = samples.subset(chosen)
+    if recipe.task == CLASSIFICATION and taken.truth is not None:
+        return _answered_rightly(taken, shown)
+    if taken.truth is not None and rules.truth_classes is not None:
+        shown = [said & there for said, there in zip(shown, rules.truth_classes(taken.truth), strict=True)]
+    return replace(taken, truth=_rarest(shown))
+
+
+def _answered_rightly(taken: Samples, shown: Classes) -> Samples:
+    labels = taken.classes
+    right = np.array([int(label) in said for label, said in zip(labels, shown, strict=True)])
+    return taken.subset(np.flatnonzero(right | ~np.isin(labels, labels[right])))
+
+
+def _kinds_of_truth(samples: Samples, rules: TaskRules) -> Array:
+    """One class for each sample (N,): the rarest one that it has."""
+    if samples.truth is None or rules.truth_classes is None:
+        return np.zeros(len(samples), np.int64)
+    return np.array(_rarest(rules.truth_classes(samples.truth)), np.int64)
+
+
+def _rarest(shown: Classes) -> list[int]:
+    """The class of each sample that fewest samples have, `NOTHING` where it has none."""
+    counts = Counter(one for classes in shown for one in classes)
+    return [min(classes, key=lambda one: (counts[one], one)) if classes else NOTHING for classes in shown]
 
 
 def problem(golden: GoldenSet, graph: Graph, recipe: Recipe, size: Size) -> str:
@@ -68,15 +94,19 @@ def problem(golden: GoldenSet, graph: Graph, recipe: Recipe, size: Size) -> str:
     if shown is None or shown.positive_rate > 0:
         return ""
     what = "a box in it" if recipe.task == DETECTION else f"another answer than {recipe.labels.negative!r}"
+    what = what if recipe.task in {DETECTION, CLASSIFICATION} else "anything in it"
     return f"none of {len(golden)} golden inputs has {what}: give evaluation samples that show what the model is for"
 
 
-def remark(golden: GoldenSet, samples: Samples, recipe: Recipe) -> str:
+def remark(golden: GoldenSet, samples: Samples, graph: Graph, recipe: Recipe) -> str:
     """Which classes of the evaluation samples no golden input is answered with; empty if there are none."""
-    if recipe.task != CLASSIFICATION or samples.truth is None:
+    rules = TASKS[recipe.task]
+    if samples.truth is None or rules.classes is None or rules.truth_classes is None:
         return ""
-    there = set(np.unique(samples.classes).tolist())
-    missing = sorted(there - set(_largest(golden.outputs[0]).tolist()))
+    size = input_size(graph, recipe.feeding)
+    shown = rules.classes(_real(golden.outputs, graph), _case(recipe, size))
+    there = frozenset().union(*rules.truth_classes(samples.truth))
+    missing = sorted(there - frozenset().union(*shown))
     if not missing:
         return ""
     names = recipe.labels.names
@@ -85,10 +115,14 @@ def remark(golden: GoldenSet, samples: Samples, recipe: Recipe) -> str:
     return f"no golden input is answered with {', '.join(some)}{rest}: {len(missing)} of {len(there)} classes"
 
 
-def _largest(outputs: Array) -> Array:
-    """The index of the largest output of each sample (N,)."""
-    indices: Array = outputs.reshape(len(outputs), -1).argmax(axis=1)
-    return indices
+def _has_positives(recipe: Recipe) -> bool:
+    """Whether answers of the task can be of nothing, and a device sees that as it does."""
+    with_presence = recipe.task == "keypoints" and recipe.postprocess.presence is not None
+    return recipe.task in {DETECTION, "multilabel", "events"} or with_presence
+
+
+def _case(recipe: Recipe, size: Size) -> Case:
+    return Case(recipe.meaning, View(size, recipe.preprocess))
 
 
 def _real(raw: Sequence[Array], graph: Graph) -> list[Array]:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from skerry_host.builder.lowering.contributed import DOMAIN, standard
 from skerry_host.builder.lowering.order import Order, channels_last, held, plain
 from skerry_host.builder.lowering.patterns import with_activations, with_biases, with_roots
 from skerry_host.builder.lowering.table import OPERATORS
@@ -38,7 +39,7 @@ def lower(model: Any, planes: set[str]) -> Lowered:
     low, graph = Lowering(), model.graph
     opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 1)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    nodes = [_node(node, opset) for node in graph.node]
+    nodes = [part for node in graph.node for part in _nodes(node, opset)]
     constants |= {node.outputs[0]: _constant_of(node) for node in nodes if node.kind == "Constant"}
     inputs = _inputs(low, graph, constants, planes)
     for name, values in constants.items():
@@ -47,12 +48,11 @@ def lower(model: Any, planes: set[str]) -> Lowered:
     nodes = with_biases(with_activations(with_roots(nodes), constants), constants, wanted)
     for node in _needed(nodes, wanted):
         _lower(low, node)
-    outputs = {value.name: _output(low, value.name, set(inputs)) for value in graph.output}
-    data = low.writer.finish(
-        [(name, low.tensor(low.values[name], order)) for name, order in inputs.items()],
-        [(name, low.tensor(low.values[name], order)) for name, order in outputs.items()],
-    )
-    return Lowered(data, inputs, outputs)
+    outputs = {value.name: _output(low, value.name) for value in graph.output}
+    taken = [(name, low.tensor(low.values[name], order)) for name, order in inputs.items()]
+    used = {tensor for _name, tensor in taken}
+    given = [(name, _own_tensor(low, name, order, used)) for name, order in outputs.items()]
+    return Lowered(low.writer.finish(taken, given), inputs, outputs)
 
 
 def _inputs(low: Lowering, graph: Any, constants: dict[str, Array], planes: set[str]) -> dict[str, Order]:
@@ -72,17 +72,28 @@ def _inputs(low: Lowering, graph: Any, constants: dict[str, Array], planes: set[
     return orders
 
 
-def _output(low: Lowering, name: str, inputs: set[str]) -> Order:
+def _output(low: Lowering, name: str) -> Order:
     """The order in which an output is given: maps as pixels, as they are computed, all else as in ONNX."""
     value = low.values[name]
-    if value.constant is not None or value.name in inputs:
-        raise UnknownFormError(f"output {name}, which is {'constant' if value.constant is not None else 'an input'}")
+    if value.constant is not None:
+        raise UnknownFormError(f"output {name}, which is constant")
     held_in = low.held_order(value)
     return _PIXELS if held_in == _PIXELS else plain(value.rank)
 
 
-def _node(node: Any, opset: int) -> Node:
-    if node.domain not in {"", "ai.onnx"}:
+def _own_tensor(low: Lowering, name: str, order: Order, used: set[int]) -> int:
+    """The tensor of an output: a copy where it is an input, or another output, too."""
+    value = low.values[name]
+    tensor = low.tensor(value, order)
+    if tensor in used:
+        tensor = low.reshape(tensor, held(value.shape, order), value.dtype, name)
+    used.add(tensor)
+    return tensor
+
+
+def _nodes(node: Any, opset: int) -> list[Node]:
+    """An operator; one that onnxruntime has added as those that it stands for."""
+    if node.domain not in {"", "ai.onnx", DOMAIN}:
         raise UnknownFormError(f"{node.domain}.{node.op_type}")
     attributes = {entry.name: _attribute(entry) for entry in node.attribute}
     if node.op_type == "Cast":
@@ -90,7 +101,8 @@ def _node(node: Any, opset: int) -> Node:
         if kind not in _DTYPES:
             raise UnknownFormError(f"Cast to {onnx.TensorProto.DataType.Name(kind)}")
         attributes["dtype"] = _DTYPES[kind]
-    return Node(node.op_type, node.name, tuple(node.input), tuple(node.output), attributes, opset)
+    made = Node(node.op_type, node.name, tuple(node.input), tuple(node.output), attributes, opset)
+    return standard(made) if node.domain == DOMAIN else [made]
 
 
 def _attribute(entry: Any) -> Any:
@@ -126,6 +138,9 @@ def _lower(low: Lowering, node: Node) -> None:
     if node.kind == "Shape":
         start, end = node.get("start", 0), node.get("end")
         low.define_constant(node.outputs[0], np.array(low.value(node, 0).shape[start:end], np.int64))
+        return
+    if node.kind == "Size":
+        low.define_constant(node.outputs[0], np.array(np.prod(low.value(node, 0).shape), np.int64))
         return
     if node.kind not in OPERATORS:
         raise UnknownFormError(node.kind)

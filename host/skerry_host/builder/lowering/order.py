@@ -91,10 +91,13 @@ def _groups(shape: Shape, wanted: Shape) -> list[tuple[list[int], list[int]]] | 
 
 
 def _with_units(order: list[int], wanted: Shape) -> list[int]:
-    """The order with the axes of size 1 put where they come in the value: each before the next axis, or at the end."""
+    """The order with the axes of size 1 put in: leading ones in front, others before the next axis or at the end."""
     made = list(order)
+    leading = min(order, default=0)
     for axis in reversed(range(len(wanted))):
-        if axis not in made:
+        if axis < leading:
+            made.insert(0, axis)
+        elif axis not in made:
             after = [made.index(later) for later in range(axis + 1, len(wanted)) if later in made]
             made.insert(after[0] if after else len(made), axis)
     return made

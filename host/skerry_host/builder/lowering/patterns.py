@@ -6,7 +6,7 @@ are run on numbers, and compared with the function.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from math import erf
+from math import erf, prod
 
 import numpy as np
 
@@ -70,10 +70,15 @@ def _biased(add: Node, writers: Mapping[str, Node], constants: Mapping[str, Arra
         if product is None or bias is None or product.kind != "MatMul" or len(product.inputs) != 2:
             continue
         weights = constants.get(product.inputs[1])
-        if weights is not None and bias.shape == weights.shape[-1:] and weights.ndim == 2 and readers[one] == 1:
+        if weights is not None and _along(bias.shape, weights.shape) and readers[one] == 1:
             inputs = (*product.inputs, other)
             return Node("MatMul", product.name, inputs, add.outputs, product.attributes, product.opset)
     return add
+
+
+def _along(bias: tuple[int, ...], weights: tuple[int, ...]) -> bool:
+    """Whether there is one number for each column."""
+    return len(weights) == 2 and bias[-1:] == weights[-1:] and prod(bias) == weights[-1] and len(bias) <= 2
 
 
 def _replaced(last: Node, writers: Mapping[str, Node], constants: Mapping[str, Array]) -> Node:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_agent.wire.manifest import Join
+from skerry_agent.wire.manifest import Join, TensorSpec
 from skerry_host.builder.modelfile.parts import add_bytes
 
 NAME = b"skerry.joins"
@@ -45,3 +45,16 @@ def joined_names(names: Sequence[str], joins: Sequence[Join]) -> list[str]:
 
 def _text(name: Any) -> bytes:
     return name if isinstance(name, bytes) else str(name or "").encode()
+
+
+def joined_specs(specs: Sequence[TensorSpec], joins: Sequence[Join]) -> list[TensorSpec]:
+    """The outputs once they are joined, as floats where they are."""
+    whole = {join.parts[0]: _whole(specs, join) for join in joins}
+    inner = {part for join in joins for part in join.parts[1:]}
+    return [whole.get(place, spec) for place, spec in enumerate(specs) if place not in inner]
+
+
+def _whole(specs: Sequence[TensorSpec], join: Join) -> TensorSpec:
+    shape = list(specs[join.parts[0]].shape)
+    shape[join.axis] = sum(specs[part].shape[join.axis] for part in join.parts)
+    return TensorSpec(join.name, "float32", tuple(shape))

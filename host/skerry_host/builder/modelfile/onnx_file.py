@@ -43,7 +43,10 @@ class OnnxTensor(Struct, frozen=True):
 
 
 class OnnxFile(Struct, frozen=True):
-    """A model: operators by kind and how often, its ends, its version of the operators by domain, bytes of weights."""
+    """A model: operators by kind and how often, its ends, its version of the operators by domain, bytes of weights.
+
+    `metadata` is what its exporter has written into it.
+    """
 
     producer: str
     ir_version: int
@@ -53,6 +56,7 @@ class OnnxFile(Struct, frozen=True):
     outputs: tuple[OnnxTensor, ...]
     parameter_bytes: int
     external: tuple[str, ...]
+    metadata: dict[str, str] = {}
 
     @property
     def quantized(self) -> bool:
@@ -85,6 +89,7 @@ def parse_onnx(data: bytes) -> OnnxFile:
     """What is in the bytes of a ModelProto; raises `DamagedError`."""
     found: dict[str, Any] = {"producer": "", "ir_version": 0}
     opsets: dict[str, int] = {}
+    metadata: dict[str, str] = {}
     graph: memoryview | None = None
     for field, value in fields(memoryview(data)):
         if field == 1:
@@ -96,9 +101,12 @@ def parse_onnx(data: bytes) -> OnnxFile:
         elif field == 8:
             domain, version = _opset(value)
             opsets[domain] = version
+        elif field == 14:
+            parts = dict(fields(inner(value)))
+            metadata[words(parts[1]) if 1 in parts else ""] = words(parts[2]) if 2 in parts else ""
     if graph is None:
         raise DamagedError("it has no graph")
-    return OnnxFile(opsets=opsets, **found, **_graph(graph))
+    return OnnxFile(opsets=opsets, metadata=metadata, **found, **_graph(graph))
 
 
 def _opset(value: Value) -> tuple[str, int]:

@@ -12,21 +12,26 @@ OFFSET = 128
 
 
 def uint8_io(model: Any) -> None:
-    """Make each int8 input and output of a `schema.ModelT` uint8, in place."""
+    """Make each quantized int8 input and output of a `schema.ModelT` uint8, in place; ids and masks stay."""
     main = model.subgraphs[0]
     code = _requantize_code(model)
     renamed: dict[int, int] = {}
-    for index in [int(i) for i in main.inputs]:
+    for index in [int(i) for i in main.inputs if _is_int8(main.tensors[int(i)])]:
         outer = renamed[index] = _unsigned(model, index)
         main.operators.insert(0, _operator(code, outer, index))
-    for index in [int(i) for i in main.outputs]:
+    for index in [int(i) for i in main.outputs if _is_int8(main.tensors[int(i)])]:
         outer = renamed[index] = _unsigned(model, index)
         main.operators.append(_operator(code, index, outer))
-    main.inputs = [renamed[int(i)] for i in main.inputs]
-    main.outputs = [renamed[int(i)] for i in main.outputs]
+    main.inputs = [renamed.get(int(i), int(i)) for i in main.inputs]
+    main.outputs = [renamed.get(int(i), int(i)) for i in main.outputs]
     for signature in model.signatureDefs or []:
         for entry in (*signature.inputs, *signature.outputs):
-            entry.tensorIndex = renamed[int(entry.tensorIndex)]
+            entry.tensorIndex = renamed.get(int(entry.tensorIndex), int(entry.tensorIndex))
+
+
+def _is_int8(tensor: Any) -> bool:
+    form = tensor.quantization
+    return tensor.type == schema.TensorType.INT8 and form is not None and form.scale is not None
 
 
 def _unsigned(model: Any, index: int) -> int:

@@ -37,8 +37,11 @@ def split(draft: Draft) -> Draft:
 
 
 def _may_differ(draft: Draft, place: int) -> bool:
-    shape = draft.source.graph.output_specs()[place].shape
-    return len(shape) > 1 and any(shape[axis] > 1 for axis in candidate_axes(shape))
+    """A state that is fed back must stay what it is called."""
+    output = draft.source.graph.output_specs()[place]
+    if output.name in draft.inputs.feeding.feedback.values():
+        return False
+    return any(output.shape[axis] > 1 for axis in candidate_axes(output.shape))
 
 
 def _extremes(draft: Draft, places: list[int]) -> dict[int, dict[int, Extremes]]:

@@ -1,5 +1,6 @@
 """Finds what a recipe names: its source beside it, in a package or in a folder, and its data. Opens nothing."""
 
+import glob
 import os
 import string
 from importlib import metadata
@@ -37,6 +38,14 @@ def source_folder(recipe: Path, place: Place, issues: list[str]) -> Path:
     return recipe
 
 
+def _has(folder: Path, name: str) -> bool:
+    """Whether a folder has a file, or one of any version."""
+    before, versioned, after = name.partition("{version}")
+    if not versioned:
+        return (folder / name).is_file() or (folder / name / "saved_model.pb").is_file()
+    return folder.is_dir() and any(folder.glob(f"{glob.escape(before)}*{glob.escape(after)}"))
+
+
 def data_places(recipe: Path, data: Data, issues: list[str]) -> tuple[Path, Path]:
     """The files or folders for calibration and for evaluation, the same one where it is to be split."""
     root = recipe
@@ -58,7 +67,7 @@ def _below(root: Path, name: str, issues: list[str]) -> Path:
         issues.append(f"{name}: must stay inside the recipe's folder, or inside data.folder")
     elif not path.exists():
         there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        issues.append(f"{name}: file not found{did_you_mean(path.name, there)}")
+        issues.append(f"{name}: file not found{did_you_mean(path.name, there, 0.8)}")
     return path
 
 
@@ -79,7 +88,7 @@ def _first(recipe: Path, place: Place, issues: list[str]) -> Path:
     tried = [string.Template(text).safe_substitute(os.environ) for text in place.folders]
     for text in tried:
         folder = recipe / text
-        if "$" not in text and (folder / place.file).is_file():
+        if "$" not in text and _has(folder, place.file):
             return folder
     variables = [text for text in place.folders if text.startswith("$")]
     advice = f"; set {', '.join(name.lstrip('$') for name in variables)}" if variables else ""

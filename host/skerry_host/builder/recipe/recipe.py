@@ -24,6 +24,7 @@ from skerry_host.builder.recipe.labels import Labels, label_problems, read_label
 from skerry_host.builder.recipe.nearest import did_you_mean
 from skerry_host.builder.recipe.parse import parse
 from skerry_host.builder.recipe.places import data_places, source_folder
+from skerry_host.builder.recipe.postprocess import postprocess_problems
 
 FILE = "recipe.toml"
 PLACEHOLDER = "{version}"
@@ -38,7 +39,8 @@ class SourcePlan(Struct, frozen=True):
 
     It is in the recipe's folder, or among the files of an installed Python `package`, or in the first of `folders` that
     has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of inputs by name. `signature` names
-    the one to take of a SavedModel or TFLite file that has several.
+    the one to take of a SavedModel or TFLite file that has several. `constants` fixes the values of some
+    inputs (a sampling rate): they are no inputs any more.
     """
 
     file: RelativePath
@@ -46,6 +48,7 @@ class SourcePlan(Struct, frozen=True):
     folders: tuple[str, ...] = ()
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
     signature: str = ""
+    constants: dict[str, float | int | bool] = {}
 
 
 TaskName = Literal[
@@ -242,10 +245,8 @@ class Recipe(Struct, frozen=True):
     @property
     def problems(self) -> list[str]:
         """What the types cannot say."""
-        strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
-        uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
-        grids = [uneven] if len(strides) != len(per_cell) else []
-        return [*self.quantize.problems, *self.data.problems, *grids, *self.labels.problems]
+        read = postprocess_problems(self.task, self.postprocess)
+        return [*self.quantize.problems, *self.data.problems, *read, *self.labels.problems]
 
     @property
     def meaning(self) -> Task:
@@ -391,6 +392,6 @@ def _inside(folder: Path, name: str, issues: list[str], *, folders: bool = False
         issues.append(f"{name}: must stay inside the recipe's folder")
     elif not path.is_file() and not (folders and path.is_dir()):
         there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        lost = f"{name}: file not found{did_you_mean(path.name, there)}"
+        lost = f"{name}: file not found{did_you_mean(path.name, there, 0.8)}"
         issues.append(f"{name}: is a folder, not a file" if path.is_dir() else lost)
     return path

@@ -14,9 +14,13 @@ from skerry_host.builder.diagnose.advice import Tried, least_db, notable, remedi
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.edgetpu.preflight import Outcome, Preflight
 from skerry_host.builder.judge.evaluate import Score
+from skerry_host.builder.judge.gates import far_above
+from skerry_host.builder.judge.tasks.base import Case, View
+from skerry_host.builder.judge.tasks.classification import class_of, scores_of
 from skerry_host.builder.modelfile.graph import Graph, Op
 from skerry_host.builder.quantize.search import SearchStep
-from skerry_host.builder.recipe.recipe import Recipe
+from skerry_host.builder.recipe.recipe import Recipe, Task
+from skerry_host.builder.report.boxes import Picture
 from skerry_host.builder.report.cost import Cost, costs, size
 from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
 from skerry_host.builder.runtime.latency import Latency
@@ -49,7 +53,7 @@ class OperatorRow:
 class TargetFacts:
     """One target: what was made, how it compares; `form` is what its numbers are, for people.
 
-    `preflight`: where an Edge TPU is to run the same integers.
+    `preflight`: where an Edge TPU is to run the same integers. `pictures`: of a detector, with both models' boxes.
 
     `reference` and `float_latency` are the float model's, None where the source came quantized.
     """
@@ -69,6 +73,7 @@ class TargetFacts:
     latency: Latency
     float_latency: Latency | None
     preflight: Preflight | None = None
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +164,13 @@ def _moves(graph: Graph, tensor: int) -> bool:
     return not graph.tensors[tensor].constant_bytes
 
 
-def confusion_counts(score: Score, classes: int) -> Array | None:
+def confusion_counts(score: Score, meaning: Task) -> Array | None:
     """Counts (classes, classes) of true class by answer; None where there are no labels or too many classes."""
-    if score.labels is None or not 2 <= classes <= MAX_CLASSES:
+    case = Case(meaning, View())
+    classes = max(2, scores_of([*score.outputs.values()], case).shape[1])
+    if score.labels is None or classes > MAX_CLASSES:
         return None
-    answers = next(iter(score.outputs.values())).reshape(score.samples, -1).argmax(axis=1)
+    answers = class_of([*score.outputs.values()], case)
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (score.labels.astype(np.int64), answers), 1)
     return counts
@@ -184,8 +191,8 @@ def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[OperatorRow
             f"Try {hint}." for hint in remedies(part.layers, least_db(facts.recipe.budget.min_sqnr_db), part.tried)
         ]
     real = part.quality.float_value
-    if real is not None and part.quality.int8_interval[0] > real:
-        advice.append("The quantized model is significantly better than the float one: check the labels.")
+    if real is not None and (words := far_above(part.quality)):
+        advice.append(f"{words[:1].upper()}{words[1:]}.")
     advice += _slow(part) + _unmapped(part) + _where_time_goes(table)
     return advice
 

@@ -1,6 +1,7 @@
 """The report's figures as inline SVG: accuracy, confusion matrix, errors, SQNR by layer, roofline, sizes. Pure."""
 
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 from markupsafe import Markup
@@ -8,6 +9,7 @@ from markupsafe import Markup
 from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import Quality
 from skerry_host.builder.diagnose.layer_stats import LayerStats
+from skerry_host.builder.judge.gates import shown
 from skerry_host.builder.report.cost import Cost
 from skerry_host.builder.report.roofline import Roof
 from skerry_host.builder.report.svg import (
@@ -38,19 +40,23 @@ def accuracy(quality: Quality, least: float, name: str) -> Markup:
         rows.insert(0, ("float", quality.float_value, quality.float_interval, "one"))
     low = min(interval[0] for _n, _v, interval, _k in rows)
     high = max(interval[1] for _n, _v, interval, _k in rows)
+    shares = not quality.unit
+    least = least if shares and quality.better == "higher" else -inf
     low = min(low, least) if least > low - 0.1 else low
-    margin = max(0.005, (high - low) * 0.12)
-    low, high = max(0.0, low - margin), min(1.0, high + margin)
+    margin = max(0.005 if shares else 1e-9, (high - low) * 0.12)
+    low, high = max(0.0, low - margin), min(1.0 if shares else inf, high + margin)
     at = linear(low, high, 76, 500)
-    body = [part for tick in ticks(low, high) for part in _down(at(tick), 14, 104, f"{tick:.1%}")]
+    marks = [(tick, f"{tick:.1%}" if shares else f"{tick:.4g}") for tick in ticks(low, high)]
+    body = [part for tick, words in marks for part in _down(at(tick), 14, 104, words)]
     for row, (label, value, (start, end), kind) in enumerate(rows):
         y = 38 + row * 40
-        says = f"{label}: {value:.2%}, 95 % interval {start:.2%} to {end:.2%}"
+        of = f"{shown(quality, start)} to {shown(quality, end)}"
+        says = f"{label}: {shown(quality, value)}, 95 % interval {of}"
         body += [
             text(66, y + 4, label, "label", "end"),
             rect((at(start), y - 7, at(end) - at(start), 14), f"band {kind}", says),
             dot(at(value), y, 6, f"mark {kind}", says),
-            text(at(value), y - 12, f"{value:.2%}", "value", "middle"),
+            text(at(value), y - 12, shown(quality, value), "value", "middle"),
         ]
     if low < least:
         body += [line(at(least), 10, at(least), 104, "limit"), text(at(least) + 4, 16, "least", "limit-text")]

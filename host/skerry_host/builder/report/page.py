@@ -7,8 +7,11 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from skerry_agent.wire.manifest import Figure, Quality
 from skerry_host.builder.diagnose.advice import least_db
+from skerry_host.builder.judge.gates import loss, shown
 from skerry_host.builder.report import figures
+from skerry_host.builder.report.boxes import draw
 from skerry_host.builder.report.facts import (
     Facts,
     OperatorRow,
@@ -26,6 +29,16 @@ NAME = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
+class MetricWords:
+    """The task's metric and its further figures, for people: each a name, the float model's value and the other's."""
+
+    value: str
+    unit: str
+    beside: str
+    figures: list[tuple[str, str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class TargetSection:
     """One target as the template shows it."""
 
@@ -40,6 +53,8 @@ class TargetSection:
     roofline: Markup | None
     sizes: Markup
     advice: list[str]
+    metric: MetricWords
+    pictures: list[Markup]
 
 
 def render(facts: Facts) -> str:
@@ -66,14 +81,33 @@ def _section(facts: Facts, part: TargetFacts) -> TargetSection:
         roofline=figures.roofline(roof, [row.cost for row in table]) if roof else None,
         sizes=figures.sizes(_sizes(facts, part)),
         advice=changes_to_make(facts, part, table),
+        metric=_metric(part.quality),
+        pictures=[draw(one, facts.recipe.labels.names, f"{part.target}-{at}") for at, one in enumerate(part.pictures)],
     )
+
+
+def _metric(quality: Quality) -> MetricWords:
+    value, _, unit = (shown(quality, quality.int8_value)).replace("%", " %").partition(" ")
+    beside = "the source was already quantized: no float model"
+    if quality.float_value is not None:
+        lost = loss(quality.float_value, quality.int8_value, quality.better)
+        points = f"{lost * 100:.2f} points" if not quality.unit else shown(quality, lost)
+        beside = f"{shown(quality, quality.float_value)} in float, " + (f"{points} lost" if lost > 0 else "no loss")
+    beside += "; lower is better" if quality.better == "lower" else ""
+    return MetricWords(value, unit, beside, [_figure(one) for one in quality.figures])
+
+
+def _figure(one: Figure) -> tuple[str, str, str, str]:
+    def words(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2%}" if not one.unit else f"{value:.4g} {one.unit}"
+
+    return one.name, words(one.float_value), words(one.int8_value), "lower is better" if one.better == "lower" else ""
 
 
 def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
     """What the model gets wrong: classes confused with each other, or values that differ from the float model's."""
     name, got = next(iter(part.score.outputs.items()))
-    classes = got[0].size
-    counts = confusion_counts(part.score, classes) if facts.recipe.task == "classification" else None
+    counts = confusion_counts(part.score, facts.recipe.meaning) if facts.recipe.task == "classification" else None
     if counts is None and part.reference is None:
         return (
             f"Values of {name}",
@@ -85,7 +119,7 @@ def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
         reference = next(iter(part.reference.outputs.values()))
         note = f"Up to {figures.POINTS} values, evenly over the range; points on the diagonal have no error."
         return f"Values of {name}", figures.errors(reference, got, name), note
-    labels = _labels(facts.recipe.labels.names, classes)
+    labels = _labels(facts.recipe.labels.names, len(counts))
     worst = confused(counts, labels)
     note = f"Most frequent: {', '.join(worst)}." if worst else "No sample was misclassified."
     return "Confusion matrix", figures.confusion(counts, labels), note

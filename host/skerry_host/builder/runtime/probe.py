@@ -168,7 +168,7 @@ def _child(place: str, wanted: str) -> None:
     data = sys.stdin.buffer.read() if place == _STDIN else Path(place).read_bytes()
     graph = describe(read_model(data))
     shapes = msgspec.json.decode(wanted, type=dict[str, tuple[int, ...]])
-    found = _sized(data, graph, shapes) if shapes else Probe(graph, _run(data))
+    found = _sized(data, graph, shapes) if shapes else Probe(graph, _run(data, graph))
     print(json.dumps(msgspec.to_builtins(found)), flush=True)  # noqa: T201  (the protocol)
 
 
@@ -216,7 +216,7 @@ def one_line(error: Exception) -> str:
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
-def _run(data: bytes) -> str:
+def _run(data: bytes, graph: Graph) -> str:
     """Why the model does not run, in one line; empty if it does."""
     import numpy as np  # noqa: PLC0415  (only the child loads these)
     from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415
@@ -224,8 +224,9 @@ def _run(data: bytes) -> str:
     try:
         interpreter: Any = Interpreter(model_content=data, num_threads=1)
         interpreter.allocate_tensors()
-        for tensor in interpreter.get_input_details():  # what lies in memory would be ids behind every table
-            interpreter.set_tensor(tensor["index"], np.zeros(tensor["shape"], tensor["dtype"]))
+        for tensor in (graph.tensors[index] for index in graph.inputs):
+            if tensor.dtype != "string":  # what lies in memory would be ids behind every table
+                interpreter.set_tensor(tensor.index, np.zeros(tensor.shape, tensor.dtype))
         interpreter.invoke()
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # what runs where there is no XNNPACK
         Interpreter(model_content=data, experimental_op_resolver_type=plain).allocate_tensors()

@@ -31,7 +31,7 @@ _ADVICE = {
     "MetaGraphDef associated with tags": "it has no graph for serving: save it with model.export",
 }
 """For errors that do not say what is wrong: a part of their text, and what to do."""
-_NOTHING: dict[str, object] = {"signature": "", "shapes": {}}
+_NOTHING: dict[str, object] = {"signature": "", "shapes": {}, "constants": {}}
 _SAFE_MODE = "safe_mode"
 """Part of Keras's own refusal to run code, which suggests turning the check off."""
 
@@ -64,7 +64,9 @@ def convert(path: Path, kind: Kind, folder: Path, plan: SourcePlan | None = None
     out = folder / "made.tflite"
     python = python_with(TFMOT if qat else TENSORFLOW)  # -P: the child's folder has a keras.py, too
     flags = ["1" if flag else "0" for flag in (trusted, qat)]
-    wanted = json.dumps({"signature": plan.signature, "shapes": plan.shapes} if plan else _NOTHING)
+    wanted = json.dumps(
+        {"signature": plan.signature, "shapes": plan.shapes, "constants": plan.constants} if plan else _NOTHING
+    )
     command = [python, "-P", str(_CHILD), kind, str(path.absolute()), str(out), *flags, wanted]
     try:
         output = run(Conversion(f"TensorFlow, given {path},", command, folder))

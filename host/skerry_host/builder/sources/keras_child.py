@@ -2,7 +2,7 @@
 
 `python keras_child.py KIND SOURCE OUT TRUST QAT WANTED`: KIND is keras, saved_model or python; TRUST 1 lets the source
 run code; QAT 1 says that tensorflow-model-optimization wrapped it: the ranges that it learned end up in the model.
-WANTED is JSON with `signature`, the one of a SavedModel to take, and `shapes`, sizes of inputs by name. The last line
+WANTED is JSON with `signature`, the one of a SavedModel to take, and `shapes` and `constants` of inputs. The last line
 of its output is JSON, too: `inputs` and `outputs` are the names in the model's signature in the source's order, `names`
 what the source calls the outputs; or a `problem` and a `hint`.
 Needs the standard library and TensorFlow only (and for QAT that package): this project is not installed there.
@@ -52,7 +52,7 @@ def main(kind: str, source: str, out: str, trust: str, qat: str, wanted: str) ->
     except UnfitError as error:
         print(json.dumps({"problem": error.args[0], "hint": error.args[1]}))  # noqa: T201  (the protocol)
         return
-    Path(out).write_bytes(_in_tflite(made.converter))
+    Path(out).write_bytes(_written(made.converter))
     _ask(made, Path(out).with_suffix(".npz"))
     print(json.dumps({"inputs": made.inputs, "outputs": made.outputs, "names": made.names}))  # noqa: T201
 
@@ -68,10 +68,10 @@ def _converted(kind: str, source: str, trusted: bool, qat: bool, wanted: dict[st
         return _saved_model(tf, source, wanted)
     load = _old if old else _loaded
     model = _built(source) if kind == "python" else load(source, trusted, version)
-    return _keras(tf, model, wanted["shapes"])
+    return _keras(tf, model, wanted)
 
 
-def _in_tflite(converter: Any) -> bytes:
+def _written(converter: Any) -> bytes:
     """The model; functions that TFLite has no operator for stay as custom operators if they are written out later."""
     try:
         return bytes(converter.convert())
@@ -135,24 +135,36 @@ def _built(source: str) -> Any:
     return module.build()
 
 
-def _keras(tf: Any, model: Any, shapes: dict[str, list[int]]) -> Converted:
+def _keras(tf: Any, model: Any, wanted: dict[str, Any]) -> Converted:
     """A model with a batch of 1 and constants for variables: nothing is left open."""
     tensors = list(getattr(model, "inputs", None) or [])
     if not tensors:
         raise UnfitError("has inputs of unknown sizes", "call it once before it is saved, or write it with keras.Input")
     settle_recurrent(_layers(model))
     inputs = [tensor.name.partition(":")[0] for tensor in tensors]
-    _require_known(shapes, inputs)
-    forms = [_form(tf, name, tensor, shapes) for name, tensor in zip(inputs, tensors, strict=True)]
+    _require_known(wanted, inputs)
+    every = [_form(tf, name, tensor, wanted["shapes"]) for name, tensor in zip(inputs, tensors, strict=True)]
+    forms = [form for form in every if form.name not in wanted["constants"]]
 
     def call(*given: Any) -> list[Any]:
-        packed = given[0] if len(given) == 1 else tf.nest.pack_sequence_as(model.input, given)
+        whole = _with_values(tf, every, given, wanted["constants"])
+        packed = whole[0] if len(whole) == 1 else tf.nest.pack_sequence_as(model.input, whole)
         return list(tf.nest.flatten(model(packed, training=False)))
 
+    inputs = [form.name for form in forms]
     frozen = _frozen(tf, call, forms)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], model)
     outputs = [f"output_{place}" for place in range(len(frozen.outputs))]
     return Converted(converter, forms, frozen, inputs, outputs, _names(model, outputs), _most_ids(model))
+
+
+def _with_values(tf: Any, forms: list[Any], given: Sequence[Any], values: dict[str, float]) -> list[Any]:
+    """All inputs: those that are given, and constants where the recipe fixes them."""
+    rest = iter(given)
+    return [
+        tf.fill(form.shape, tf.cast(values[form.name], form.dtype)) if form.name in values else next(rest)
+        for form in forms
+    ]
 
 
 def _names(model: Any, plain: list[str]) -> list[str]:
@@ -183,7 +195,7 @@ def settle_recurrent(layers: Sequence[Any]) -> None:
             )
         for name in ("dropout", "recurrent_dropout"):
             given = isinstance(getattr(type(layer), name, None), property)  # by the cell, which is a layer, too
-            if hasattr(layer, "state_size") and getattr(layer, name, 0) and not given:
+            if hasattr(layer, "state_size") and getattr(layer, name, None) and not given:
                 setattr(layer, name, 0.0)
 
 
@@ -196,20 +208,22 @@ def _frozen(tf: Any, call: Callable[..., list[Any]], forms: list[Any]) -> Any:
 def _saved_model(tf: Any, source: str, wanted: dict[str, Any]) -> Converted:
     loaded = tf.saved_model.load(source)
     key = _key(sorted(loaded.signatures), wanted["signature"])
-    function, shapes = loaded.signatures[key], wanted["shapes"]
+    function, shapes, values = loaded.signatures[key], wanted["shapes"], wanted["constants"]
     given = function.structured_input_signature[1]
     inputs, names = sorted(given, key=_natural), sorted(function.structured_outputs, key=_natural)
-    _require_known(shapes, inputs)
-    forms = [_form(tf, name, given[name], shapes) for name in inputs]
+    _require_known(wanted, inputs)
+    every = [_form(tf, name, given[name], shapes) for name in inputs]
+    forms = [form for form in every if form.name not in values]
 
-    def call(*values: Any) -> list[Any]:
-        answers = function(**dict(zip(inputs, values, strict=True)))
+    def call(*brought: Any) -> list[Any]:
+        answers = function(**dict(zip(inputs, _with_values(tf, every, brought, values), strict=True)))
         return [answers[name] for name in names]
 
-    if any(None in given[name].shape.as_list()[1:] for name in inputs) or shapes:
+    if any(None in given[name].shape.as_list()[1:] for name in inputs) or shapes or values:
         frozen = _frozen(tf, call, forms)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], loaded)
-        return Converted(converter, forms, call, inputs, [f"output_{at}" for at in range(len(names))], names)
+        plain = [f"output_{at}" for at in range(len(names))]
+        return Converted(converter, forms, call, [form.name for form in forms], plain, names)
     only = {} if len(loaded.signatures) == 1 else {"signature_keys": [key]}
     return Converted(tf.lite.TFLiteConverter.from_saved_model(source, **only), forms, call, inputs, names, names)
 
@@ -227,11 +241,12 @@ def _key(there: list[str], wanted: str) -> str:
     return usual[0]
 
 
-def _require_known(shapes: dict[str, list[int]], inputs: list[str]) -> None:
-    unknown = [name for name in shapes if name not in inputs]
-    if unknown:
-        hint = f"its inputs are {', '.join(inputs)}"
-        raise UnfitError(f"has no input {', '.join(unknown)}, which [source.shapes] names", hint)
+def _require_known(wanted: dict[str, Any], inputs: list[str]) -> None:
+    for section in ("shapes", "constants"):
+        unknown = [name for name in wanted[section] if name not in inputs]
+        if unknown:
+            hint = f"its inputs are {', '.join(inputs)}"
+            raise UnfitError(f"has no input {', '.join(unknown)}, which [source.{section}] names", hint)
 
 
 def _form(tf: Any, name: str, tensor: Any, shapes: dict[str, list[int]]) -> Any:

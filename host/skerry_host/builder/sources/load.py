@@ -13,6 +13,7 @@ from typing import Any
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES, check_size
 from skerry_host.builder.modelfile import signatures
 from skerry_host.builder.modelfile.describe import describe_any, is_tflite
+from skerry_host.builder.modelfile.fixed_values import fix_values
 from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe import recipe as recipes
@@ -69,20 +70,25 @@ def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: 
         converted = _convert(path, plan, Path(folder), trusted=trusted)
         sha256, size = identity(path, converted.files)
         if converted.file is None:
-            return _onnx(path, converted, sha256, size, quantized=True)
-        made = _Made(path, converted, sha256, size, plan if kind_of(path) == "tflite" else None)
+            return _onnx(path, converted, (sha256, size), plan, quantized=True)
+        wished = frozenset(plan.shapes if plan else ())
+        made = _Made(path, converted, sha256, size, plan if kind_of(path) == "tflite" else None, wished)
         return _tflite(made, _wanted(made, converted.file, Path(folder)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A source and the TFLite that was made of it. `plan`: what is wanted of a source that is TFLite itself."""
+    """A source and the TFLite that was made of it. `plan`: what is wanted of a source that is TFLite itself.
+
+    `wished`: the inputs of which the recipe gives the sizes, a batch over 1 among them.
+    """
 
     path: Path
     converted: Converted
     sha256: str
     size: int
     plan: recipes.SourcePlan | None
+    wished: frozenset[str] = frozenset()
 
 
 def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
@@ -91,7 +97,8 @@ def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
     found = probe(file) if not shapes else probe(file, shapes=shapes)
     model = read_model(file.read_bytes())
     chosen = _signature(made, signatures.keys(model))
-    if chosen is None and not found.sizes:
+    fixed = _fixed(made, found.graph) if chosen is None else {}
+    if chosen is None and not found.sizes and not fixed:
         return found, file
     if chosen is not None:
         signatures.take(model, chosen)
@@ -100,9 +107,21 @@ def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
     for index, sizes in found.sizes.items():
         tensor = model.subgraphs[0].tensors[index]
         tensor.shape, tensor.shapeSignature = list(sizes), None
+    fix_values(model, fixed)
     out = folder / "sizes.tflite"
     out.write_bytes(write_model(model))
     return probe(out), out
+
+
+def _fixed(made: _Made, graph: Graph) -> dict[int, float]:
+    """The places of the inputs of which the recipe gives a value; raises `ModelError` for those that there are not."""
+    values = made.plan.constants if made.plan else {}
+    names = [spec.name for spec in graph.input_specs()]
+    unknown = [name for name in values if name not in names]
+    if unknown:
+        text = f"{made.path} has no input {', '.join(unknown)}, of which the recipe gives a value"
+        raise ModelError(text, hint=f"its inputs are {', '.join(names)}", code="unfit")
+    return {names.index(name): number for name, number in values.items()}
 
 
 def _signature(made: _Made, there: Sequence[str]) -> str | None:
@@ -129,9 +148,9 @@ def load_onnx_alone(path: Path, plan: recipes.SourcePlan | None = None) -> Sourc
     Raises `ModelError`.
     """
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
-        prepared, found = onnx.prepare(path, plan.shapes if plan else {}, Path(folder))
+        prepared, found = onnx.prepare(path, plan, Path(folder))
         converted = Converted(None, found.changes, prepared.read_bytes(), files=onnx.data_files(path, found))
-    return _onnx(path, converted, *identity(path, converted.files), quantized=found.quantized)
+    return _onnx(path, converted, identity(path, converted.files), plan, quantized=found.quantized)
 
 
 def _check_size(path: Path, share: float) -> None:
@@ -150,21 +169,23 @@ def _convert(path: Path, plan: recipes.SourcePlan | None, folder: Path, *, trust
         _check_size(path, INT8_SHARE)
         return Converted(path)
     if kind == "onnx":
-        return onnx.convert(path, plan.shapes if plan else {}, folder)
+        return onnx.convert(path, plan, folder)
     return keras.convert(path, kind, folder, plan, trusted=trusted)
 
 
-def _onnx(path: Path, converted: Converted, sha256: str, size: int, *, quantized: bool) -> SourceModel:
+def _onnx(
+    path: Path, converted: Converted, identified: tuple[str, int], plan: recipes.SourcePlan | None, *, quantized: bool
+) -> SourceModel:
     """A source that does not become TFLite: `data` is the ONNX."""
     from skerry_host.builder.modelfile.onnx import describe_onnx  # noqa: PLC0415  (an extra)
 
     assert converted.onnx is not None
     graph = describe_onnx(converted.onnx)
-    reasons = unfit_io(graph)
+    reasons = unfit_io(graph, plan.shapes if plan else ())
     if reasons:
         raise ModelError(f"{path} cannot be used: {'; '.join(reasons)}", code="unfit")
     kept = ("int8 ONNX (QDQ), for the onnx target only",) if quantized else ()
-    return SourceModel(converted.onnx, graph, sha256, size, (*converted.changes, *kept), quantized, converted.onnx)
+    return SourceModel(converted.onnx, graph, *identified, (*converted.changes, *kept), quantized, converted.onnx)
 
 
 def _tflite(made: _Made, wanted: tuple[Probe, Path]) -> SourceModel:
@@ -188,7 +209,7 @@ def _tflite(made: _Made, wanted: tuple[Probe, Path]) -> SourceModel:
     changes = spelt + [change for change in (batch, renamed) if change] + ([] if ready else rewrite(model))
     changes += [f"{len(trained)} trained ranges kept (QAT)"] if trained else []
     graph = describe(model)
-    reasons = unfit_quantized(graph) if ready else unfit(graph, loop_problem(model))
+    reasons = unfit_quantized(graph, made.wished) if ready else unfit(graph, loop_problem(model), made.wished)
     if reasons:
         verb = "used" if ready else "quantized"
         raise ModelError(f"{path} cannot be {verb}: {'; '.join(reasons)}", code="unfit")

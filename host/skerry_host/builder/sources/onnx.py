@@ -7,7 +7,6 @@ Only onnx2tf's float32 output is used: its own int8 ones fail on real models. Qu
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.recipe import SourcePlan
 from skerry_host.builder.sources.child import SECONDS, Conversion, answer, run
 from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.converters import ONNX2TF, python_with, require_extra
@@ -26,16 +26,30 @@ PREPARE_SECONDS = 300.0
 PREPARED = "model.onnx"
 MAX_BYTES = 512 * 1024**2
 
+_UNROLL = "export it unrolled, or without the part that repeats"
+_HOPELESS = {
+    "Loop": ("which repeats a part of the model: TFLite models here have one graph", _UNROLL),
+    "Scan": ("which repeats a part of the model: TFLite models here have one graph", _UNROLL),
+    "If": (
+        "whose condition depends on an input",
+        "fix that input: [source.constants] NAME = VALUE, or export one side",
+    ),
+    "NonMaxSuppression": ("whose number of boxes depends on the picture", "export the model without it"),
+    **dict.fromkeys(
+        ("NonZero", "Unique", "Compress"), ("whose size depends on the input", "export it without data-dependent sizes")
+    ),
+}
+"""What no converter turns into a TFLite model of one graph and fixed sizes: why, and what to do."""
 _SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 """onnx2tf fetches a file of this name from the network, if none is where it works, to try its conversions with."""
 
 
-def convert(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> Converted:
+def convert(path: Path, plan: SourcePlan | None, folder: Path) -> Converted:
     """A float TFLite of an ONNX file, and the ONNX with fixed shapes; `folder` is for work. Raises `ModelError`.
 
     One that is quantized (QDQ) is handed on as it is.
     """
-    prepared, found = prepare(path, shapes, folder)
+    prepared, found = prepare(path, plan, folder)
     files = data_files(path, found)
     data = prepared.read_bytes()
     if found.quantized:
@@ -71,6 +85,10 @@ def _ordered(data: bytes, found: Prepared) -> list[Example]:
 
 def _by_onnx2tf(path: Path, found: Prepared, folder: Path) -> Path:
     """What onnx2tf makes of a file with an operator that we do not write; raises `ModelError`."""
+    kind = found.unknown.partition(" ")[0]
+    if kind in _HOPELESS or "." in kind:
+        why, hint = _HOPELESS.get(kind, ("of onnxruntime's own", "export it without that program's optimizations"))
+        raise ModelError(f"{path} has {kind}, {why}", hint=hint, code="unfit")
     try:
         python = python_with(ONNX2TF)
     except ModelError as error:
@@ -92,14 +110,15 @@ def data_files(path: Path, found: Prepared) -> tuple[Path, ...]:
     return tuple(path.parent / name for name in found.files)
 
 
-def prepare(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> tuple[Path, Prepared]:
+def prepare(path: Path, plan: SourcePlan | None, folder: Path) -> tuple[Path, Prepared]:
     """The ONNX file with fixed shapes and what was found and changed; raises `ModelError`."""
     if path.stat().st_size > MAX_BYTES:
         raise ModelError(f"{path} is {path.stat().st_size} bytes", hint=f"the limit is {MAX_BYTES}", code="too_large")
     require_extra("onnx", "onnxruntime", purpose="an ONNX model", extra="onnx")
     out = folder / PREPARED
-    wanted = json.dumps({name: list(sizes) for name, sizes in shapes.items()})
-    command = [sys.executable, "-m", "skerry_host.builder.sources.onnx_child", str(path.absolute()), str(out), wanted]
+    shapes, constants = (plan.shapes, plan.constants) if plan else ({}, {})
+    wanted = (json.dumps({name: list(sizes) for name, sizes in shapes.items()}), json.dumps(constants))
+    command = [sys.executable, "-m", "skerry_host.builder.sources.onnx_child", str(path.absolute()), str(out), *wanted]
     output = run(Conversion(f"reading {path}", command, folder, PREPARE_SECONDS))
     found = msgspec.json.decode(answer(output), type=Prepared)
     if found.problem:

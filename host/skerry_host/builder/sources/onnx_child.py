@@ -1,6 +1,7 @@
 """Makes an ONNX file fit for conversion, in a child process: fixed shapes, folded constants, and TFLite of it.
 
-`python -m skerry_host.builder.sources.onnx_child IN.onnx OUT.onnx SHAPES` takes SHAPES as JSON {input: sizes}.
+`python -m skerry_host.builder.sources.onnx_child IN.onnx OUT.onnx SHAPES CONSTANTS` takes these as JSON, {input: sizes}
+and {input: value}.
 The last line it prints is a `Prepared`. Parses untrusted files: not for the host's own process.
 """
 
@@ -15,41 +16,65 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from skerry_host.builder.lowering.contributed import KNOWN
 from skerry_host.builder.sources.external_data import issues
-from skerry_host.builder.sources.onnx_foreign import drop_labels, own_words, require_standard
+from skerry_host.builder.sources.onnx_branches import take_branches
+from skerry_host.builder.sources.onnx_floats import as_float32
+from skerry_host.builder.sources.onnx_foreign import drop_labels, foreign, nodes, own_words, too_new
+from skerry_host.builder.sources.onnx_linear import rewrite_linear
 from skerry_host.builder.sources.onnx_lowered import as_tflite
+from skerry_host.builder.sources.onnx_nms import without_nms
 from skerry_host.builder.sources.onnx_prepared import Prepared
 from skerry_host.builder.sources.onnx_rewrite import rewrite_hard_sigmoid
-from skerry_host.builder.sources.onnx_shapes import fix_shapes, sizes
+from skerry_host.builder.sources.onnx_shapes import fix_shapes, fix_values, sizes, without_unread
 from skerry_host.builder.sources.onnx_unfit import UnfitError
 
 _INTEGER = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
 """Operators of other quantized forms than QDQ."""
+_CLASSICAL = "ai.onnx.ml"
+"""The domain of what is no neural network."""
 _UNWANTED = ["MatMulAddFusion"]
 """Of onnxruntime's optimizers: it writes products of more than two axes as reshapes around one of two."""
 _OPSET = 17
 """QDQ under it, by channel above all, is written wrongly by some exporters and refused by some runtimes."""
 
 
-def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
+def prepare(
+    source: Path, out: Path, shapes: dict[str, list[int]], constants: dict[str, float] | None = None
+) -> Prepared:
     """Write the prepared model to `out`, and beside it what it is as TFLite, or its form for onnx2tf."""
     try:
         model, files = _load(source)
         if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
             return _as_it_is(model, files, source, out, shapes)
-        dropped = drop_labels(model.graph)
         opset = _opset(model)
-        require_standard(model.graph, opset)
-        changes = [*dropped, *fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
+        changes = [*_plain_network(model), *fix_values(model.graph, constants or {})]
+        take_branches(model)
+        changes += [*fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
         model = _folded(model, out)
-        changes += ["constants folded"]
+        while take_branches(model):
+            model = _folded(model, out)
+        _require_fixed(model)
+        changes += ["constants folded", *without_unread(model.graph)]
+        domains = sorted({node.domain for node in nodes(model.graph)} - {"", "ai.onnx"})
         del model.opset_import[:]
-        model.opset_import.extend([helper.make_opsetid("", opset)])
+        model.opset_import.extend([helper.make_opsetid("", opset), *(helper.make_opsetid(each, 1) for each in domains)])
         onnx.save(model, str(out))
         inputs = {value.name: tuple(map(int, sizes(value))) for value in model.graph.input}
         return as_tflite(model, out, Prepared(changes=tuple(changes), inputs=inputs, files=files))
     except UnfitError as error:
         return Prepared(error.problem, error.hint)
+
+
+def _plain_network(model: Any) -> list[str]:
+    """Take off and rewrite what is no network's; raises `UnfitError` for what is left of that kind."""
+    classical = any(node.domain == _CLASSICAL for node in nodes(model.graph))
+    changes = [*(drop_labels(model.graph) if classical else []), *rewrite_linear(model)]
+    own = {f"{function.domain}.{function.name}" for function in model.functions}
+    strange = foreign(model.graph, KNOWN | own) or too_new(_opset(model), onnx.defs.onnx_opset_version())
+    if strange:
+        raise UnfitError(*strange)
+    return [*changes, *as_float32(model), *without_nms(model)]
 
 
 def _load(source: Path) -> tuple[Any, tuple[str, ...]]:
@@ -128,11 +153,13 @@ def _folded(model: Any, out: Path) -> Any:
         )
     except Exception as error:  # onnxruntime's errors share no base
         raise UnfitError(f"does not load: {own_words(error)}", "export it again") from error
-    folded = onnx.load(str(out))
-    open_ones = [v.name for v in folded.graph.output if any(isinstance(n, str) for n in sizes(v))]
+    return onnx.load(str(out))
+
+
+def _require_fixed(model: Any) -> None:
+    open_ones = [v.name for v in model.graph.output if any(isinstance(n, str) for n in sizes(v))]
     if open_ones:
         raise UnfitError(f"output {open_ones[0]} has no fixed shape", "export the model without data-dependent sizes")
-    return folded
 
 
 def _opset(model: Any) -> int:
@@ -141,5 +168,5 @@ def _opset(model: Any) -> int:
 
 
 if __name__ == "__main__":
-    found = prepare(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+    found = prepare(Path(sys.argv[1]), Path(sys.argv[2]), *map(json.loads, sys.argv[3:5]))
     print(json.dumps(msgspec.to_builtins(found)), flush=True)  # noqa: T201  (the protocol)

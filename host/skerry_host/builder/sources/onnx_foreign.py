@@ -27,11 +27,14 @@ _WHY = {
 }
 
 
-def foreign(graph: Any) -> tuple[str, str] | None:
-    """What is wrong with operators that are not of the standard, and what to do; None if all are."""
+def foreign(graph: Any, known: frozenset[str] = frozenset()) -> tuple[str, str] | None:
+    """What is wrong with operators that are not of the standard, and what to do; None if all are.
+
+    `known`: those of other domains that can be used all the same, as `domain.name`.
+    """
     found: dict[str, set[str]] = {}
     for node in nodes(graph):
-        if node.domain not in STANDARD:
+        if node.domain not in STANDARD and f"{node.domain}.{node.op_type}" not in known:
             found.setdefault(node.domain, set()).add(node.op_type)
     for domain, names in sorted(found.items()):
         what, hint = _WHY.get(domain, ("of its maker's runtime only", "export it with standard operators"))
@@ -81,7 +84,7 @@ def drop_labels(graph: Any) -> list[str]:
         return []
     del graph.output[:]
     graph.output.extend(real)
-    _prune(graph)
+    prune(graph)
     kept = ", ".join(value.name for value in real)
     return [f"output {', '.join(gone)} dropped: no real numbers; {kept} stays"]
 
@@ -97,7 +100,7 @@ def _unzip(graph: Any) -> None:
             value.type.tensor_type.elem_type = 1
 
 
-def _prune(graph: Any) -> None:
+def prune(graph: Any) -> None:
     """Drop nodes whose values nobody reads."""
     needed, kept = {value.name for value in graph.output}, []
     for node in reversed(graph.node):

@@ -55,7 +55,7 @@ def _difference(source: bytes, made: Lowered) -> str:
     interpreter = Interpreter(model_content=made.data, num_threads=1)
     interpreter.allocate_tensors()
     for (name, order), detail in zip(made.inputs.items(), interpreter.get_input_details(), strict=True):
-        interpreter.set_tensor(detail["index"], np.ascontiguousarray(given[name].transpose(order), detail["dtype"]))
+        interpreter.set_tensor(detail["index"], given[name].transpose(order).astype(detail["dtype"], order="C"))
     interpreter.invoke()
     for (name, order), detail, right in zip(
         made.outputs.items(), interpreter.get_output_details(), wanted, strict=True

@@ -1,7 +1,11 @@
-"""Fixes the sizes that an ONNX file leaves open. Runs in the child process that has parsed the file."""
+"""Fixes what an ONNX file leaves open: sizes of inputs, and values of inputs that are settings. Runs in the child process that has parsed the file."""
 
 from typing import Any
 
+import numpy as np
+from onnx import helper, numpy_helper
+
+from skerry_host.builder.sources.onnx_foreign import nodes
 from skerry_host.builder.sources.onnx_unfit import UnfitError
 
 
@@ -55,3 +59,31 @@ def _set_sizes(value: Any, fixed: list[int]) -> None:
     for dim, n in zip(dims, fixed, strict=True):
         dim.Clear()
         dim.dim_value = n
+
+
+def fix_values(graph: Any, values: dict[str, float]) -> list[str]:
+    """Make inputs constants; raises `UnfitError` for one that is not there, or has an open size."""
+    there = {value.name: value for value in graph.input}
+    changes = []
+    for name, number in values.items():
+        if name not in there:
+            listed = ", ".join(there)
+            raise UnfitError(f"has no input {name} (it has {listed})", "correct [source.constants]")
+        value = there[name]
+        shape = [n if isinstance(n, int) else 1 for n in sizes(value)]
+        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        graph.initializer.append(numpy_helper.from_array(np.full(shape, number, dtype), name))
+        graph.input.remove(value)
+        changes.append(f"input {name} fixed to {number}")
+    return changes
+
+
+def without_unread(graph: Any) -> list[str]:
+    """Take off inputs that nothing reads: exporters leave settings behind that have no effect."""
+    read = {name for node in nodes(graph) for name in node.input} | {value.name for value in graph.output}
+    unread = [value for value in graph.input if value.name not in read]
+    if len(unread) == len(graph.input):
+        return []
+    for value in unread:
+        graph.input.remove(value)
+    return [f"input {value.name} left out: nothing reads it" for value in unread]

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from skerry_agent.processing import save_golden
 from skerry_agent.wire import blobs
+from skerry_agent.wire.drift import DriftBaseline
 from skerry_agent.wire.manifest import Artifact, Baseline, Bundle, Role
 from skerry_agent.wire.targets import CPU, Target
 from skerry_host.builder.judge.golden import Recorded
@@ -23,7 +24,17 @@ class Part(Struct, frozen=True):
         return self.files[self.bundle.model.name]
 
 
-def part_of(target: Target, model: bytes, golden: Recorded, recipe: Recipe, baseline: Baseline | None = None) -> Part:
+class Usual(Struct, frozen=True):
+    """What is usual of a model: how often it finds something, and what inputs and answers are like."""
+
+    baseline: Baseline | None = None
+    drift: DriftBaseline | None = None
+
+
+_UNKNOWN = Usual()
+
+
+def part_of(target: Target, model: bytes, golden: Recorded, recipe: Recipe, usual: Usual = _UNKNOWN) -> Part:
     """What a device gets of a target; `recipe` is the one whose preprocessing fits the model."""
     session = Session(model)
     files = _files(target, model, golden, recipe)
@@ -37,7 +48,8 @@ def part_of(target: Target, model: bytes, golden: Recorded, recipe: Recipe, base
         postprocess=recipe.postprocess,
         golden=golden.limits,
         probation=recipe.probation,
-        baseline=baseline,
+        baseline=usual.baseline,
+        drift=usual.drift,
         joins=session.graph.joins,
         preprocesses=recipe.feeding.preprocesses[1:],
         feedback=dict(recipe.feeding.feedback),

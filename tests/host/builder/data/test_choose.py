@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from skerry_host.builder.data.choose import balanced, sha256_of, split, usable
+from skerry_host.builder.data.choose import Selection, balanced, sha256_of, split, usable
 from skerry_host.builder.data.readers.base import UnusableDataError, Wanted
 from skerry_host.builder.data.readers.folder import read
 from skerry_host.builder.recipe.progress import silent
@@ -64,25 +64,25 @@ def test_damaged_files_are_left_out_and_named(tmp_path):
     (root / "a" / "003.png").write_bytes(b"?")
     (root / "b" / "001.png").write_bytes((root / "b" / "001.png").read_bytes()[:-30])
     found = found_in(root)
-    good = usable(found, balanced(found, range(20)), None, silent, "evaluation")
+    good = usable(found, balanced(found, range(20)), Selection("evaluation"), silent)
     assert len(good.places) == 18
     assert sorted(good.damaged) == ["a/003.png: is no image", "b/001.png: image file is truncated"]
 
 
 def test_too_many_damaged_files_are_refused_and_the_first_named(tmp_path):
     root = class_folders(tmp_path, {"a": 20, "b": 20})
-    for path in sorted((root / "a").iterdir())[:11]:
+    for path in sorted((root / "a").iterdir())[3:14]:
         path.write_bytes(b"?")
     found = found_in(root)
     with pytest.raises(UnusableDataError, match=r"more than 10 samples cannot be used, the first are: a/0"):
-        usable(found, list(range(40)), None, silent, "evaluation")
+        usable(found, list(range(40)), Selection("evaluation"), silent)
 
 
 def test_only_as_many_as_are_asked_for_are_read(tmp_path):
     root = class_folders(tmp_path, {"a": 30})
     for path in sorted((root / "a").iterdir())[5:]:
         path.write_bytes(b"?")
-    assert usable(found_in(root), list(range(30)), 5, silent, "calibration").places == [0, 1, 2, 3, 4]
+    assert usable(found_in(root), list(range(30)), Selection("calibration", 5), silent).places == [0, 1, 2, 3, 4]
 
 
 def test_the_hash_follows_content_and_names_not_the_place(tmp_path):

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from skerry_host.builder.data.lint import lint, moments, neighbours, require
+from skerry_host.builder.data.lint import LINTED_BYTES, affordable, lint, moments, neighbours, require
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.recipe.errors import RecipeError
 
@@ -107,3 +107,26 @@ def test_moments_are_those_of_all_values_and_take_no_copy_of_them():
     tracemalloc.stop()
     assert (mean, spread) == pytest.approx((images.mean(), images.std()))
     assert peak < images.nbytes
+
+
+def test_columns_of_a_table_are_no_neighbours():
+    numbers = samples(RANDOM.normal(0, 1, (200, 64)).astype(np.float32))
+    assert [one.code for one in lint(DataSet(numbers, numbers)) if one.code == "noise"] == ["noise"]
+    assert [one.code for one in lint(DataSet(numbers, numbers, ordered=False)) if one.code == "noise"] == []
+
+
+class Photographs:
+    """Samples of 36 MB each, of which none takes memory."""
+
+    def __len__(self):
+        return 5000
+
+    def __getitem__(self, index):
+        return (np.broadcast_to(np.uint8(index % 256), (3000, 4000, 3)),)
+
+
+def test_of_large_photographs_only_some_are_looked_at():
+    some = affordable(Samples(Photographs()))
+    assert (len(some) - 1) * 36_000_000 <= LINTED_BYTES
+    assert len(some) > 20
+    assert some.inputs[1][0][0, 0, 0] == some.inputs.places[1] % 256

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from skerry_agent.wire.manifest import Postprocess, TensorSpec
-from skerry_host.builder.data.samples import class_count, load_data
+from skerry_host.builder.data.meaning import class_count
+from skerry_host.builder.data.samples import load_data
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Data, Recipe, SourcePlan, load_recipe
 
@@ -100,6 +101,29 @@ def test_how_many_classes_a_detector_has_is_read_from_its_scores(postprocess, cl
 
 def test_labels_of_another_number_than_a_detectors_classes_are_refused(make_recipe):
     loaded = load_recipe(make_recipe(('task = "classification"', 'task = "detection"')))
+    with pytest.raises(RecipeError, match=r"labels: the classes of samples .* whose truth is in 'boxes'"):
+        load_data(loaded, [IMAGE], 0)
+    for path in (loaded.calibration, loaded.evaluation):
+        inputs = np.load(path)["inputs"]
+        np.savez(path, inputs=inputs)
     with pytest.raises(RecipeError, match="10 names, the model has 3 classes"):
         load_data(loaded, [IMAGE], 3)
     assert load_data(loaded, [IMAGE], 0).calibration
+
+
+SHAPES = {
+    "planes": ((20, 3, 32, 48), (1, 32, 48, 3), "are planes"),
+    "a single sample": ((32, 48, 3), (1, 32, 48, 3), "a single sample"),
+    "flat": ((20, 4608), (1, 32, 48, 3), "are flat"),
+    "another order": ((20, 48, 32, 3), (1, 32, 48, 3), "the axes are in another order"),
+    "another size": ((20, 32, 32, 3), (1, 32, 48, 3), "the model takes Nx32x48x3"),
+}
+
+
+@pytest.mark.parametrize(("shape", "wanted", "words"), SHAPES.values(), ids=SHAPES.keys())
+def test_a_shape_that_does_not_fit_is_explained_where_that_is_plain(make_recipe, shape, wanted, words):
+    content = npz(RANDOM.integers(0, 256, shape, dtype=np.uint8), np.arange(shape[0]) % 10)
+    loaded = load_recipe(make_recipe(files={"calibration.npz": content}))
+    with pytest.raises(RecipeError) as refused:
+        load_data(loaded, [TensorSpec("image", "float32", wanted)], 10)
+    assert words in refused.value.issues[0]

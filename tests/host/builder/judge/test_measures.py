@@ -167,7 +167,7 @@ INTEGERS = {
     "a float operator at a float end": (
         net("float32 float32 int8 float32", "RELU", *ROUND),
         FLOAT_ENDS,
-        ("fully int8", "1/3 ops", f"not int8: RELU (t1), QUANTIZE (t2){NO_FORM}"),
+        ("fully int8", "1/3 ops", f"not int8: RELU (t1){NO_FORM}"),
     ),
     "many": (
         net("int8 float32 float32 float32 float32 float32 int8", *["RELU"] * 6),

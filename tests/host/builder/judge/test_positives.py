@@ -5,11 +5,12 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.processing import GoldenSet, load_golden, parse_npz
-from skerry_agent.wire.manifest import Baseline, Postprocess, TensorSpec
+from skerry_agent.wire.manifest import Baseline, Postprocess
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import record
-from skerry_host.builder.judge.positives import NOTHING, SCANNED, baseline, by_answer, problem, remark
+from skerry_host.builder.judge.positives import NOTHING, SCANNED, _rarest, baseline, by_answer, problem, remark
+from skerry_host.builder.modelfile.graph import Graph, Tensor
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import GoldenPlan, Labels, Recipe, load_recipe
 from skerry_host.builder.runtime.session import Session
@@ -67,9 +68,11 @@ def test_a_build_records_it_for_the_device(make_recipe: MakeRecipe):
         load_recipe(make_recipe(("[labels]", '[labels]\nnegative = "Nothing"')))
 
 
-def golden_of(outputs: list[np.ndarray]) -> tuple[GoldenSet, tuple[TensorSpec, ...]]:
+def golden_of(outputs: list[np.ndarray]) -> tuple[GoldenSet, Graph]:
     inputs = np.zeros((len(outputs[0]), 1), np.float32)
-    return GoldenSet((inputs,), tuple(outputs)), tuple(TensorSpec("", "float32", (1, *o.shape[1:])) for o in outputs)
+    shapes = [(1, 1), *((1, *output.shape[1:]) for output in outputs)]
+    tensors = tuple(Tensor(at, "", "float32", shape, shape, 0) for at, shape in enumerate(shapes))
+    return GoldenSet((inputs,), tuple(outputs)), Graph(1, tensors, (), (0,), tuple(range(1, len(tensors))))
 
 
 def test_golden_inputs_that_show_nothing_are_refused_with_one_line(plan: Recipe, detector: Recipe):
@@ -84,13 +87,13 @@ def test_golden_inputs_that_show_nothing_are_refused_with_one_line(plan: Recipe,
 
 
 def test_classes_that_no_golden_input_shows_are_named(plan: Recipe):
-    golden, _ = golden_of([EVERY_OUTPUT])
+    golden, graph = golden_of([EVERY_OUTPUT])
     held_out = Samples.of(np.zeros((10, 1)), truth=range(10))
     named = [plan.labels.names[at] for at in (2, 3, 4, 6, 7)]
     expected = f"no golden input is answered with {', '.join(named)} and 1 more: 6 of 10 classes"
-    assert remark(golden, held_out, plan) == expected
-    assert remark(golden, Samples(held_out.inputs, [0, 1, 5, 9] * 2 + [0, 0]), plan) == ""
-    assert remark(golden, Samples(held_out.inputs), plan) == ""
+    assert remark(golden, held_out, graph, plan) == expected
+    assert remark(golden, Samples(held_out.inputs, [0, 1, 5, 9] * 2 + [0, 0]), graph, plan) == ""
+    assert remark(golden, Samples(held_out.inputs), graph, plan) == ""
 
 
 def test_golden_samples_are_answered_with_every_class(model: bytes, plan: Recipe, samples: Samples):
@@ -135,3 +138,16 @@ def test_a_real_build_covers_its_classes(built: Build):
     assert {int(row.argmax()) for row in golden.outputs[0]} == set(range(10))
     assert built.record.bundles[0].baseline is None  # no class of it means that nothing is there
     assert NOTHING < 0
+
+
+def test_a_sample_counts_for_its_rarest_class(detector: Recipe):
+    """One of many persons and a dog stands for the dog: there are persons enough."""
+    shown = [frozenset({0}), frozenset({0, 1}), frozenset({0, 2}), frozenset({0, 2}), frozenset()]
+    assert _rarest(shown) == [0, 1, 2, 2, NOTHING]
+
+
+def test_golden_inputs_of_objects_are_named_by_what_they_lack(detector: Recipe):
+    golden, graph = golden_of(boxes(0.9, 0.2))
+    truth = [np.array([[0, 0.1, 0.1, 0.5, 0.5]]), np.array([[3, 0.1, 0.1, 0.5, 0.5]])]
+    held_out = Samples.of(np.zeros((2, 1)), truth=truth)
+    assert remark(golden, held_out, graph, detector) == "no golden input is answered with 3: 1 of 2 classes"

@@ -37,7 +37,7 @@ def answers(data: bytes, x):
 
 def test_an_open_batch_becomes_one_and_names_stay(tmp_path):
     """Trap 1: the open batch is fixed before anything is converted."""
-    prepared, found = prepare(saved(tmp_path, small_onnx(("N", 3, 8, 8))), {}, tmp_path)
+    prepared, found = prepare(saved(tmp_path, small_onnx(("N", 3, 8, 8))), None, tmp_path)
     model = onnx.load(str(prepared))
     assert "input x:0 fixed to 1x3x8x8" in found.changes
     assert [model.graph.input[0].name, model.graph.output[0].name] == ["x:0", "y@1"]
@@ -47,7 +47,7 @@ def test_an_open_batch_becomes_one_and_names_stay(tmp_path):
 def test_what_is_rewritten_computes_the_same(tmp_path):
     """Trap 6: HardSigmoid becomes a RELU6, which int8 kernels take."""
     source = small_onnx(hard_sigmoid=True)
-    prepared, found = prepare(saved(tmp_path, source), {}, tmp_path)
+    prepared, found = prepare(saved(tmp_path, source), None, tmp_path)
     assert "1 HardSigmoid written as RELU6" in found.changes
     x = np.random.default_rng(2).normal(size=(1, 3, 8, 8)).astype(np.float32)
     np.testing.assert_allclose(answers(prepared.read_bytes(), x), answers(source.SerializeToString(), x), atol=1e-6)
@@ -79,7 +79,7 @@ def test_a_cut_file_is_refused(tmp_path):
     path = saved(tmp_path, small_onnx())
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ModelError, match="is damaged, or not an ONNX file; export it again") as refused:
-        prepare(path, {}, tmp_path)
+        prepare(path, None, tmp_path)
     assert "\n" not in str(refused.value)
 
 
@@ -130,7 +130,7 @@ def test_external_data_may_not_leave_the_folder(tmp_path, location, words):
 
 def test_external_data_beside_the_model_is_read(tmp_path):
     (tmp_path / "weights.bin").write_bytes(np.ones(108, np.float32).tobytes())
-    prepared, found = prepare(with_external(tmp_path, "weights.bin"), {}, tmp_path)
+    prepared, found = prepare(with_external(tmp_path, "weights.bin"), None, tmp_path)
     assert found.files == ("weights.bin",)
     assert answers(prepared.read_bytes(), np.ones((1, 3, 8, 8), np.float32)).shape == (1, 4)
     assert issues(tmp_path, ["weights.bin"]) == []
@@ -141,7 +141,7 @@ def test_too_large_a_file_is_not_opened(tmp_path):
     with path.open("wb") as file:
         file.truncate(600 * 1024**2)
     with pytest.raises(ModelError, match="the limit is"):
-        prepare(path, {}, tmp_path)
+        prepare(path, None, tmp_path)
 
 
 def test_random_damage_never_ends_the_parser(tmp_path):

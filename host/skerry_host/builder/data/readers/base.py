@@ -31,6 +31,9 @@ class SampleSource(Protocol):
     def __getitem__(self, index: int, /) -> Sample:
         """One raw array for each input of the model. Raises `DamagedError`."""
 
+    def check(self, index: int, /) -> None:
+        """Read it as far as it takes to know that it can be read. Raises `DamagedError`."""
+
     def remarks(self) -> list[str]:
         """What was done to the samples that were read, in words, and to how many."""
 
@@ -62,6 +65,7 @@ class Found:
     `truth` is what is right for each sample (None: nothing says), `names` the classes in their order, `keys` what a
     person calls a sample, `groups` the class by which sets are balanced (`NO_CLASS`: none), `files` what each sample is
     read from, `notes` what a person should know, `damaged` what was left out already, with the reason.
+    `ordered`: neighbouring values of a sample belong together, as in an image, not as in a table.
     """
 
     inputs: SampleSource
@@ -72,6 +76,7 @@ class Found:
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
+    ordered: bool = True
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -31,7 +31,7 @@ IMAGES = ("images", "image", "img", "imgs", "jpegimages", "rgb", "leftimg8bit")
 ENDINGS = ("_mask", "-mask", ".mask", "_label", "_labels", "_seg", "_gt")
 SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".gif"}
 """Formats without loss: a JPEG has changed the indices."""
-LOOKED_AT = 20
+INSPECTED = 20
 """Masks whose values are looked at, to tell 0 and 255 of two classes from ignored pixels."""
 
 
@@ -84,7 +84,7 @@ def pairs_of(place: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
 def is_binary(masks: Sequence[Path]) -> bool:
     """Whether masks hold 0 and 255 only, and both: two classes, not one with ignored pixels."""
     values: set[int] = set()
-    for mask in masks[:: max(1, len(masks) // LOOKED_AT)][:LOOKED_AT]:
+    for mask in masks[:: max(1, len(masks) // INSPECTED)][:INSPECTED]:
         try:
             values |= set(np.unique(indices(mask)).tolist())
         except DamagedError:

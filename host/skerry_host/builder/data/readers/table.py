@@ -7,6 +7,7 @@ unless the recipe says another.
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ class Arrays:
     def __getitem__(self, index: int) -> Sample:
         return tuple(values[index] for values in self.inputs)
 
+    def check(self, index: int) -> None:
+        """They are there."""
+
     def remarks(self) -> list[str]:
         """Nothing is done to them."""
         return []
@@ -49,7 +53,7 @@ def read(place: Path, wanted: Wanted) -> Found:
     table.take()
     if not len(table.keys):
         raise UnusableDataError(f"{file.name}: has no line that can be used: {listed(table.damaged)}")
-    values = np.frombuffer(table.values, np.float32).reshape(-1, len(features))
+    values = np.frombuffer(table.values, np.float32).reshape(-1, *_form(len(features), wanted))
     notes = [f"features: {len(features)} columns, {listed([sheet.header[at] for at in features])}"]
     if labels:
         notes.append(f"labels: column {listed([sheet.header[at] for at in labels])}")
@@ -67,6 +71,7 @@ def read(place: Path, wanted: Wanted) -> Found:
         names,
         (*notes, *said),
         tuple(table.damaged),
+        ordered=False,
     )
 
 
@@ -151,6 +156,12 @@ def _features(sheet: rows.Sheet, labels: Sequence[int], wanted: Wanted) -> list[
             f"{sheet.file.name}: columns of text, not numbers: {names}; name the columns of numbers in data.features"
         )
     return places
+
+
+def _form(count: int, wanted: Wanted) -> tuple[int, ...]:
+    """The shape of a sample: that of the model's input where it takes as many values."""
+    shape = wanted.shapes[0][1:] if wanted.shapes else ()
+    return shape if prod(shape) == count and shape else (count,)
 
 
 def _truth(table: _Lines, wanted: Wanted) -> tuple[Sequence[Any] | None, list[int], tuple[str, ...], list[str]]:

@@ -88,6 +88,10 @@ class SoundFiles:
         self.done[index] = tuple(did)
         return (values,)
 
+    def check(self, index: int) -> None:
+        """Read it."""
+        self[index]
+
     def remarks(self) -> list[str]:
         """What was done to the files that were read, and to how many."""
         counts = Counter(kind for did in self.done.values() for kind in did)

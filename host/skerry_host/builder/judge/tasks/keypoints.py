@@ -24,6 +24,8 @@ from skerry_host.builder.judge.tasks.base import (
 )
 
 NEAR = 0.05
+TOLERANCE = 0.1
+"""A probability may be quantized a little beyond 0..1."""
 METRIC, AGREEMENT = "PCK@.05", "same points"
 
 
@@ -70,6 +72,9 @@ def classes(outputs: Outputs, case: Case) -> Classes:
 
 
 def _is_there(found: Keypoints, least: float) -> bool:
+    if found.presence is not None and not -TOLERANCE <= found.presence <= 1 + TOLERANCE:
+        issue = f"presence: output says {found.presence:.2f}, which is no probability but a logit"
+        raise unfit(issue, 'set presence_activation = "sigmoid"')
     return found.presence is None or found.presence >= least
 
 

@@ -1,0 +1,135 @@
+"""Budgets of metrics of every kind: shares and what has a unit, better high or low; a float model that guesses."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from skerry_agent.wire.manifest import ChannelSignal, Quality
+from skerry_host.builder.judge.gates import Measured, allowed_loss, far_above, loss, run_gates
+from skerry_host.builder.judge.intervals import bootstrapped
+from skerry_host.builder.judge.tasks.base import Known, Measure, View
+from skerry_host.builder.judge.tasks.table import measure
+from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
+from skerry_host.builder.recipe.recipe import Budget, Task
+
+GRAPH = Graph(
+    1, tuple(Tensor(i, f"t{i}", "int8", (1, 4), (1, 4), 0) for i in range(2)), (Op(0, "ABS", 1, False, (0,), (1,)),),
+    (0,), (1,),
+)  # fmt: skip
+TOP1 = Quality("top1", 200, 0.9, 0.895, (0.85, 0.93), (0.84, 0.93), {"y": 30.0}, 4000, 1000)
+ERROR = replace(TOP1, metric="MAE", float_value=2.0, int8_value=2.03, float_interval=(1.8, 2.2),
+                int8_interval=(1.8, 2.3), better="lower", unit="px")  # fmt: skip
+CER = replace(TOP1, metric="CER", float_value=0.05, int8_value=0.055, float_interval=(0.04, 0.06),
+              int8_interval=(0.04, 0.07), better="lower")  # fmt: skip
+
+
+def reasons(quality: Quality, budget: Budget = Budget(), chance: float | None = None) -> list[str]:  # noqa: B008
+    found = run_gates(Measured(GRAPH, quality, "", chance=chance), budget)
+    return [result.reason for result in found if result.reason]
+
+
+CASES = {
+    "an error in pixels within 2 %": (ERROR, Budget(), []),
+    "an error in pixels that rises by more": (
+        replace(ERROR, int8_value=2.05),
+        Budget(),
+        ["MAE rises by 0.05 px, over max_relative_loss 2.00% of 2 px"],
+    ),
+    "an error in pixels that falls": (replace(ERROR, int8_value=1.5), Budget(), []),
+    "an error that is too large": (
+        ERROR,
+        Budget(max_error=1.0),
+        ["int8 MAE 2.03 px is over max_error 1 px; the float model has 2 px"],
+    ),
+    "a rate of errors within a point": (CER, Budget(), []),
+    "a rate of errors that rises by more": (
+        replace(CER, int8_value=0.07),
+        Budget(),
+        ["CER rises by 2.00%, over max_accuracy_drop 1.00%"],
+    ),
+    "a share that drops by more": (replace(TOP1, int8_value=0.8), Budget(), ["top1 drops by 10.00%"]),
+    "channels that are lost": (
+        replace(TOP1, channels=(ChannelSignal("y", 0, 3, 40.0, 250.0), ChannelSignal("y", 4, 83, -0.1, 0.3))),
+        Budget(),
+        ["output y, channels 4..83: their values span 0.3 steps"],
+    ),
+    "one channel in noise": (
+        replace(TOP1, channels=(ChannelSignal("y", 4, 4, 1.5, 90.0),)),
+        Budget(),
+        ["output y, channel 4: 1.5 dB of what they vary by"],
+    ),
+    "no channels that could be lost": (replace(TOP1, channels=(ChannelSignal("y", 0, 3, None, None),)), Budget(), []),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_budget_is_kept_or_missed_in_the_metric_s_own_unit(case: str):
+    quality, budget, expected = CASES[case]
+    found = reasons(quality, budget)
+    assert len(found) == len(expected)
+    assert all(one.startswith(start) for one, start in zip(found, expected, strict=True))
+
+
+def test_a_float_model_that_guesses_is_refused_unless_the_recipe_allows_it():
+    """Its interval reaches down to what guessing gives: nothing that it agrees with is right."""
+    guesses = replace(TOP1, float_value=0.29, int8_value=0.29, float_interval=(0.23, 0.36), int8_interval=(0.23, 0.36))
+    (reason,) = reasons(guesses, chance=1 / 3)
+    assert reason.startswith("the float model has top1 29.00% (23.0%-36.0%), which is what guessing reaches")
+    assert "budget.allow_chance" in reason
+    assert reasons(guesses, Budget(allow_chance=True), chance=1 / 3) == []
+    assert reasons(TOP1, chance=1 / 3) == reasons(TOP1) == []
+
+
+def test_a_quantized_source_that_guesses_is_refused_too():
+    alone = replace(
+        TOP1, float_value=None, float_interval=None, float_bytes=None, int8_value=0.3, int8_interval=(0.2, 0.4)
+    )
+    assert reasons(alone, chance=0.25)[0].startswith("the model has top1 30.00%")
+
+
+def test_a_guess_at_an_error_is_a_high_one():
+    wide = replace(ERROR, float_interval=(1.5, 9.0))
+    assert reasons(wide, chance=8.0)[0].startswith("the float model has MAE 2 px")
+    assert reasons(ERROR, chance=8.0) == []
+
+
+def test_an_int8_model_far_above_the_float_one_is_a_warning_with_both_intervals():
+    better = replace(TOP1, float_value=0.29, float_interval=(0.23, 0.36), int8_value=0.45, int8_interval=(0.38, 0.52))
+    assert far_above(better).startswith(
+        "top1 of the quantized model, 45.00% (38.0%-52.0%), is far above the float model's, 29.00% (23.0%-36.0%)"
+    )
+    assert far_above(TOP1) == ""
+    assert far_above(replace(better, float_value=None, float_interval=None)) == ""
+    chance = replace(TOP1, float_value=0.8, int8_value=0.86, int8_interval=(0.79, 0.91))
+    assert far_above(chance) == ""  # six points, within the interval
+    assert "MAE" in far_above(replace(ERROR, int8_value=1.0, int8_interval=(0.9, 1.1)))
+
+
+def test_what_is_lost_has_the_sign_of_what_is_better():
+    assert (loss(0.93, 0.92, "higher"), loss(2.0, 2.5, "lower")) == (0.01, 0.5)
+    assert (allowed_loss(0.9, "", Budget()), allowed_loss(-50.0, "px", Budget())) == (0.01, 1.0)
+
+
+def test_a_bootstrapped_interval_is_as_wide_as_the_formula_s_and_always_the_same():
+    values = np.random.default_rng(1).normal(3.0, 1.0, 400)
+    low, high = bootstrapped(lambda chosen: float(values[chosen].mean()), 400)
+    assert (low, high) == bootstrapped(lambda chosen: float(values[chosen].mean()), 400)
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.35)
+    assert low < values.mean() < high
+
+
+def top1_of(answers: list[int], labels: list[int]) -> Measure:
+    outputs = np.eye(4)[answers]
+    return measure([outputs], Known(labels, None, len(labels)), Task("classification"), View())
+
+
+def test_chance_is_what_answers_reach_that_have_nothing_to_do_with_the_samples():
+    """A rare class makes no good model a guess, and a model that always says the commonest class is one."""
+    rare = [0] * 90 + [1] * 10
+    good, constant = top1_of([0] * 88 + [1] * 12, rare), top1_of([0] * 100, rare)
+    assert good.chance == pytest.approx(0.88 * 0.9 + 0.12 * 0.1)
+    assert (constant.value, constant.chance) == (0.9, pytest.approx(0.9))
+
+
+def test_samples_of_one_class_show_no_chance():
+    assert top1_of([2, 2, 1], [2, 2, 2]).chance is None
