@@ -31,9 +31,11 @@ def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
         raise ProcessingError(f"sample has shape {raw.shape}, the model takes {want}", hint=f"resize it to {want}")
     raw = raw.reshape(wanted)
     if tensor.dtype in _WHOLE and not tensor.scale:
-        return _whole(raw, tensor)[np.newaxis]
+        return _whole(raw, tensor).reshape(tensor.shape)
     real = _table(spec, tensor)[raw] if raw.dtype == np.uint8 and not spec.mean and not spec.std else None
     values = _to_tensor(raw, spec, tensor) if real is None else real
+    if tensor.shape[:1] != (1,):
+        return values
     planes = spec.layout == "nchw" and values.ndim == 3
     return np.ascontiguousarray(values.transpose(2, 0, 1))[np.newaxis] if planes else values[np.newaxis]
 
@@ -53,8 +55,11 @@ def _whole(raw: Array, tensor: TensorSpec) -> Array:
 
 
 def sample_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, ...]:
-    """The shape of a sample that needs no resizing, without the batch: images are (H, W, channels)."""
-    return spec.sample_shape(tensor)
+    """The shape of a sample that needs no resizing, without a batch of 1: images are (H, W, channels).
+
+    Of an input whose first axis is none (a batch over 1, a state) it is the whole tensor.
+    """
+    return spec.sample_shape(tensor) if tensor.shape[:1] == (1,) else tensor.shape
 
 
 def image_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ import numpy as np
 from skerry_agent.processing import Array, ProcessingError, preprocess
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.data import samples as arrays
-from skerry_host.builder.data.choose import Check, Selection, Usable, balanced, sha256_of, split, usable
+from skerry_host.builder.data.choose import Check, Selection, Usable, balanced, file_sha256, sha256_of, split, usable
 from skerry_host.builder.data.readers.base import Found, Picked, UnusableDataError, Wanted, listed
 from skerry_host.builder.data.readers.formats import READERS, format_of, parts_of
 from skerry_host.builder.data.samples import DataSet, Samples
@@ -54,8 +54,8 @@ def load_data(
     plan = loaded.recipe
     try:
         kinds = [_kind(plan, place) for place in (loaded.calibration, loaded.evaluation)]
-        if set(kinds) == {"npz"} and loaded.calibration != loaded.evaluation:
-            return _arrays(loaded, tensors, classes)
+        if set(kinds) == {"npz"}:
+            return _arrays(_two_files(loaded), tensors, classes)
         return _collected(loaded, kinds, tensors, classes, progress)
     except (UnusableDataError, OSError) as error:
         raise RecipeError(f"data of recipe {plan.name}", [str(error)], hint="see docs/data.md", code="data") from None
@@ -76,11 +76,23 @@ def with_names(loaded: LoadedRecipe, data: DataSet) -> LoadedRecipe:
 def _arrays(loaded: LoadedRecipe, tensors: Sequence[TensorSpec], classes: int) -> DataSet:
     """Samples of two .npz files, at most as many as the recipe says."""
     data, plan = arrays.load_data(loaded, tensors, classes), loaded.recipe.data
+    files = {"calibration": loaded.calibration, "evaluation": loaded.evaluation}
     return replace(
         data,
+        sha256={name: file_sha256(path) for name, path in files.items()},
         calibration=_at_most(data.calibration, plan.calibration_samples),
         evaluation=_at_most(data.evaluation, plan.evaluation_samples),
     )
+
+
+def _two_files(loaded: LoadedRecipe) -> LoadedRecipe:
+    """With a file for each set, such as `calibration.npz` and `evaluation.npz` of a folder."""
+    if loaded.calibration != loaded.evaluation:
+        return loaded
+    there = parts_of(loaded.calibration, "npz")
+    if there is None:
+        raise UnusableDataError("a .npz file is not split: name one for calibration and one for evaluation")
+    return replace(loaded, calibration=there[0], evaluation=there[1])
 
 
 def _at_most(samples: Samples, count: int | None) -> Samples:
@@ -97,7 +109,7 @@ def _collected(
     loaded: LoadedRecipe, kinds: Sequence[str], tensors: Sequence[TensorSpec], classes: int, progress: Progress
 ) -> DataSet:
     if "npz" in kinds:
-        raise UnusableDataError("a .npz file is not split: name one for calibration and one for evaluation")
+        raise UnusableDataError("one set is a .npz file, the other is not: give both in one form")
     plan, notes = loaded.recipe, list[str]()
     places = plan.feeding.brought(tensors)
     if len(places) != 1:

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from skerry_agent.processing import Array
-from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.builder.data.samples import Samples
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -69,6 +69,13 @@ def sounds(base: Preprocess) -> list[Candidate]:
         Candidate("values in -1..1", replace(base, scale=1 / 32768)),
         Candidate("values as they are", base),
     ]
+
+
+def raw_values(base: Preprocess, tensor: TensorSpec) -> Preprocess:
+    """What makes a sample in uint8 the raw value of a quantized input; of int8 ones 128 less."""
+    scale = tensor.scale or 1.0
+    shift = tensor.zero_point + (128 if tensor.dtype == "int8" else 0)
+    return replace(base, scale=scale, offset=-shift * scale)
 
 
 def variants(best: Candidate, channels: int, resized: bool) -> list[Candidate]:

@@ -26,6 +26,7 @@ from skerry_host.builder.init.candidates import (
     features,
     outputs_of_classes,
     placed,
+    raw_values,
     scales,
     share_right,
     sounds,
@@ -121,6 +122,8 @@ def _written(
     choices += _fewer_golden(draft.data)
     found = _try(draft, data, names, progress)
     choices += found.choices
+    if model.ultralytics and not found.trials:
+        choices += guesses.ultralytics(draft.loaded.recipe.preprocess)
     tried = tuple(f"{trial.candidate.words}: {trial.shown}" for trial in found.trials)
     if found.order:
         why = "the order in which the float model answers these samples"
@@ -213,8 +216,10 @@ def _try(draft: _Draft, data: DataFacts, names: Sequence[str], progress: Progres
     start = draft.loaded.recipe.preprocess
     if draft.source.quantized:
         why = "the model is quantized: its inputs are raw values"
-        return _Tried(choices=[Choice("preprocess", "scale", draft.tensor.scale or 1.0, why, guess=True)])
-    image = guesses.layout_of(draft.tensor) != "" and data.format in {"folder", "coco", "yolo", "masks"}
+        prep = raw_values(start, draft.tensor)
+        offset = [Choice("preprocess", "offset", prep.offset)] if prep.offset else []
+        return _Tried(choices=[Choice("preprocess", "scale", prep.scale, why, guess=True), *offset])
+    image = guesses.layout_of(draft.tensor) != "" and draft.data.calibration.inputs[0][0].dtype == np.uint8
     channels = draft.tensor.shape[1 if start.layout == "nchw" else -1]
     found = _candidates(draft, data, start, image, channels)
     if not found:

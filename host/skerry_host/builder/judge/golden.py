@@ -16,7 +16,7 @@ from skerry_agent.processing import Array, Feeding, GoldenSet, compare_golden, c
 from skerry_agent.wire.manifest import Golden
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.recipe.recipe import GoldenPlan
-from skerry_host.builder.runtime.session import Session, is_stateful
+from skerry_host.builder.runtime.session import Session, is_stateful, stacked
 
 CANDIDATES = 4
 """How many candidates are tried for each golden sample."""
@@ -146,7 +146,7 @@ def problem(model: bytes, golden: GoldenSet) -> str:
 def outputs_of(session: Session, rows_in: Sequence[Sequence[Array]]) -> tuple[Array, ...]:
     """One array (N, ...) per output for ready inputs (1, ...)."""
     rows = [session.run(tensors) for tensors in rows_in]
-    return tuple(np.concatenate(column) for column in zip(*rows, strict=True))
+    return tuple(stacked(column) for column in zip(*rows, strict=True))
 
 
 def choose(labels: Array, count: int, cost: Sequence[float] = ()) -> list[int]:
@@ -172,7 +172,7 @@ def _tensors(session: Session, samples: Samples, feeding: Feeding, indices: list
 
 
 def _answered(session: Session, rows: list[list[Array]]) -> GoldenSet:
-    columns = tuple(np.concatenate(column) for column in zip(*rows, strict=True))
+    columns = tuple(stacked(column) for column in zip(*rows, strict=True))
     return GoldenSet(columns, outputs_of(session, rows))
 
 

@@ -119,7 +119,7 @@ class Sessions:
                 zip(parts, done, strict=True), f"evaluating {len(samples)} samples", progress, of=len(parts)
             )
             rows = [row for _part, answers in tasks for row in answers]
-        return [np.concatenate(column) for column in zip(*rows, strict=True)]
+        return [stacked(column) for column in zip(*rows, strict=True)]
 
     def _rows(self, samples: SampleSequence, part: Array) -> list[list[Array]]:
         session = self._idle.get()
@@ -127,6 +127,11 @@ class Sessions:
             return [session.run_raw(samples[int(index)], self._feeding) for index in part]
         finally:
             self._idle.put(session)
+
+
+def stacked(rows: Sequence[Array]) -> Array:
+    """One array (N, ...) of a tensor of N samples: without its batch of 1, or whole where it has none."""
+    return np.concatenate(rows) if rows[0].shape[:1] == (1,) else np.stack(rows)
 
 
 def run_all(data: bytes, samples: SampleSequence, feeding: Feeding, progress: Progress = silent) -> list[Array]:

@@ -70,20 +70,25 @@ def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: 
         converted = _convert(path, plan, Path(folder), trusted=trusted)
         sha256, size = identity(path, converted.files)
         if converted.file is None:
-            return _onnx(path, converted, sha256, size, quantized=True)
-        made = _Made(path, converted, sha256, size, plan if kind_of(path) == "tflite" else None)
+            return _onnx(path, converted, (sha256, size), plan, quantized=True)
+        wished = frozenset(plan.shapes if plan else ())
+        made = _Made(path, converted, sha256, size, plan if kind_of(path) == "tflite" else None, wished)
         return _tflite(made, _wanted(made, converted.file, Path(folder)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A source and the TFLite that was made of it. `plan`: what is wanted of a source that is TFLite itself."""
+    """A source and the TFLite that was made of it. `plan`: what is wanted of a source that is TFLite itself.
+
+    `wished`: the inputs of which the recipe gives the sizes, a batch over 1 among them.
+    """
 
     path: Path
     converted: Converted
     sha256: str
     size: int
     plan: recipes.SourcePlan | None
+    wished: frozenset[str] = frozenset()
 
 
 def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
@@ -145,7 +150,7 @@ def load_onnx_alone(path: Path, plan: recipes.SourcePlan | None = None) -> Sourc
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
         prepared, found = onnx.prepare(path, plan, Path(folder))
         converted = Converted(None, found.changes, prepared.read_bytes(), files=onnx.data_files(path, found))
-    return _onnx(path, converted, *identity(path, converted.files), quantized=found.quantized)
+    return _onnx(path, converted, identity(path, converted.files), plan, quantized=found.quantized)
 
 
 def _check_size(path: Path, share: float) -> None:
@@ -168,17 +173,19 @@ def _convert(path: Path, plan: recipes.SourcePlan | None, folder: Path, *, trust
     return keras.convert(path, kind, folder, plan, trusted=trusted)
 
 
-def _onnx(path: Path, converted: Converted, sha256: str, size: int, *, quantized: bool) -> SourceModel:
+def _onnx(
+    path: Path, converted: Converted, identified: tuple[str, int], plan: recipes.SourcePlan | None, *, quantized: bool
+) -> SourceModel:
     """A source that does not become TFLite: `data` is the ONNX."""
     from skerry_host.builder.modelfile.onnx import describe_onnx  # noqa: PLC0415  (an extra)
 
     assert converted.onnx is not None
     graph = describe_onnx(converted.onnx)
-    reasons = unfit_io(graph)
+    reasons = unfit_io(graph, plan.shapes if plan else ())
     if reasons:
         raise ModelError(f"{path} cannot be used: {'; '.join(reasons)}", code="unfit")
     kept = ("int8 ONNX (QDQ), for the onnx target only",) if quantized else ()
-    return SourceModel(converted.onnx, graph, sha256, size, (*converted.changes, *kept), quantized, converted.onnx)
+    return SourceModel(converted.onnx, graph, *identified, (*converted.changes, *kept), quantized, converted.onnx)
 
 
 def _tflite(made: _Made, wanted: tuple[Probe, Path]) -> SourceModel:
@@ -202,7 +209,7 @@ def _tflite(made: _Made, wanted: tuple[Probe, Path]) -> SourceModel:
     changes = spelt + [change for change in (batch, renamed) if change] + ([] if ready else rewrite(model))
     changes += [f"{len(trained)} trained ranges kept (QAT)"] if trained else []
     graph = describe(model)
-    reasons = unfit_quantized(graph) if ready else unfit(graph, loop_problem(model))
+    reasons = unfit_quantized(graph, made.wished) if ready else unfit(graph, loop_problem(model), made.wished)
     if reasons:
         verb = "used" if ready else "quantized"
         raise ModelError(f"{path} cannot be {verb}: {'; '.join(reasons)}", code="unfit")

@@ -1,5 +1,6 @@
 """Says why a TFLite model cannot be used or quantized: every reason at once. Changes nothing."""
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,9 @@ def quantized(graph: Graph) -> bool:
     return any(t.dtype in _INTEGERS and t.channels for t in written)
 
 
-def unfit_quantized(graph: Graph) -> list[str]:
+def unfit_quantized(graph: Graph, wished: Container[str] = ()) -> list[str]:
     """Why a model that is quantized already cannot be used as it is, every reason; empty if it can."""
-    reasons = unfit_io(graph)
+    reasons = unfit_io(graph, wished)
     left = [op.name for op in graph.float_ops() if op.name not in {"QUANTIZE", "DEQUANTIZE"}]
     if left:
         names = ", ".join(sorted(set(left)))
@@ -45,13 +46,13 @@ def unfit_quantized(graph: Graph) -> list[str]:
     return reasons
 
 
-def unfit(graph: Graph, loop: str = "") -> list[str]:
+def unfit(graph: Graph, loop: str = "", wished: Container[str] = ()) -> list[str]:
     """Why a normalised float model cannot be quantized, every reason; empty if it can.
 
-    `loop` says why a loop is left in it.
+    `loop` says why a loop is left in it; `wished` has the inputs of which the recipe gives the sizes.
     """
     inputs = [graph.tensors[i] for i in graph.inputs]
-    reasons = unfit_io(graph)
+    reasons = unfit_io(graph, wished)
     if loop:
         reasons.append(f"it has {loop}")
     elif graph.subgraphs != 1:
@@ -83,9 +84,9 @@ def op_reads_float(graph: Graph, op: Op) -> bool:
     return any(graph.tensors[i].dtype == "float32" for i in (*op.inputs, *op.outputs))
 
 
-def unfit_io(graph: Graph) -> list[str]:
-    """What is wrong with the inputs and outputs of any model."""
-    return [*_io_reasons(graph), *_shape_reasons(graph)]
+def unfit_io(graph: Graph, wished: Container[str] = ()) -> list[str]:
+    """What is wrong with the inputs and outputs of any model; inputs of sizes that are `wished` need no batch of 1."""
+    return [*_io_reasons(graph), *_shape_reasons(graph, wished)]
 
 
 def _io_reasons(graph: Graph) -> list[str]:
@@ -99,13 +100,22 @@ def _io_reasons(graph: Graph) -> list[str]:
     return reasons
 
 
-def _shape_reasons(graph: Graph) -> list[str]:
+def _shape_reasons(graph: Graph, wished: Container[str]) -> list[str]:
     inputs = [graph.tensors[i] for i in graph.inputs]
+    names = [spec.name for spec in graph.input_specs()]
     open_ones = [t for t in inputs if t.dynamic]
-    batches = [t for t in inputs if t.shape[:1] not in {(), (1,)}]
+    batches = [
+        (name, t)
+        for name, t in zip(names, inputs, strict=True)
+        if t.shape[:1] not in {(), (1,)} and name not in wished and not t.dynamic
+    ]
     return [
         *(f"input {t.name} has a dynamic shape {_shape(t)}: export the model with fixed sizes" for t in open_ones),
-        *(f"input {t.name} takes a batch of {t.shape[0]}: export it with a batch of 1" for t in batches),
+        *(
+            f"input {name} has the shape {_shape(t)}, whose first axis is no batch of 1: if that is meant, write it as "
+            f"[source.shapes] {name} = {list(t.shape)}"
+            for name, t in batches
+        ),
     ]
 
 

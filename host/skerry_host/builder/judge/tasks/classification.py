@@ -73,10 +73,14 @@ def top1(outputs: Array, labels: Array) -> Array:
     return marks
 
 
+def class_of(outputs: Outputs, case: Case) -> Array:
+    """The class of each answer (N,)."""
+    return chosen(scores_of(outputs, case), case.meaning.postprocess.min_score)
+
+
 def classes(outputs: Outputs, case: Case) -> Classes:
-    """The class of each answer."""
-    found = chosen(scores_of(outputs, case), case.meaning.postprocess.min_score)
-    return [frozenset({int(one)}) for one in found]
+    """The class of each answer, alone."""
+    return [frozenset({int(one)}) for one in class_of(outputs, case)]
 
 
 def truth_classes(truth: Truth) -> Classes:
