@@ -55,7 +55,7 @@ def open_sample() -> object:
         array, refusals = parse_npy(raw), []
         for feed in all_feeds:
             try:
-                feed.sample(array, "x.npy")
+                feed.sample((array,), "x.npy")
             except ProcessingError as error:
                 refusals.append(error)
             assert not feed.inference.take().errors

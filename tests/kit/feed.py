@@ -16,14 +16,19 @@ class Heard:
         self.errors = SimpleNamespace(log=lambda error: self.lines.append(str(error)))
         self.issues = SourceIssues()
         self.refusals = Refusals("the source", self.issues)
+        self.inputs, self.restarts = ["x"], 0
         self._seconds, self._refusal = seconds, refusal
 
     def sample(self, raw, source):
         time.sleep(self._seconds)
         if self._refusal is not None:
             raise self._refusal
-        self.frames.append(raw.copy())
+        (array,) = raw
+        self.frames.append(array.copy())
         self.names.append(source)
+
+    def restart(self):
+        self.restarts += 1
 
     def drop(self, count=1):
         self.dropped += count

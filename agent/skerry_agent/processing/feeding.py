@@ -40,7 +40,7 @@ class Feeding(Struct, frozen=True):
     @classmethod
     def of(cls, bundle: Bundle) -> "Feeding":
         """What a bundle says."""
-        return cls((bundle.preprocess, *bundle.preprocesses), bundle.feedback)
+        return cls(bundle.preprocessing, bundle.feedback)
 
     def at(self, place: int) -> Preprocess:
         """The preprocessing of an input by its place."""

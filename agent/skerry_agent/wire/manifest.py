@@ -152,8 +152,16 @@ class Bundle(Struct, frozen=True):
 
     def preprocess_at(self, place: int) -> Preprocess:
         """The preprocessing of an input by its place."""
-        every = (self.preprocess, *self.preprocesses)
+        every = self.preprocessing
         return every[place] if place < len(every) else Preprocess()
+
+    @property
+    def preprocessing(self) -> tuple[Preprocess, ...]:
+        """That of the inputs in their order, plain after the last.
+
+        In releases from before each input had its own, several inputs had none.
+        """
+        return (self.preprocess, *self.preprocesses) if len(self.inputs) == 1 or self.preprocesses else ()
 
     @property
     def picture(self) -> tuple[TensorSpec, Preprocess]:

@@ -49,7 +49,7 @@ def feed(tmp_path):
 @pytest.mark.parametrize("shape", [(4, 8, 3), (1, 4, 8, 3)])
 def test_boxes_are_of_the_picture_with_or_without_a_batch(feed, tmp_path, shape):
     """A picture half as high as wide lies in the middle half of its letterbox."""
-    feed(Postprocess()).sample(np.zeros(shape, np.uint8), "x")
+    feed(Postprocess()).sample((np.zeros(shape, np.uint8),), "x")
     (found,) = json.loads((tmp_path / "results").read_text())["detections"]
     assert found["box"] == [-0.5, 0.0, 1.5, 1.0]
 
@@ -61,7 +61,7 @@ def test_boxes_are_of_the_picture_with_or_without_a_batch(feed, tmp_path, shape)
 def test_what_no_model_could_answer_is_an_input_s_fault(feed, sample):
     one = feed(Postprocess())
     with pytest.raises(ProcessingError):
-        one.sample(sample, "x")
+        one.sample((sample,), "x")
     assert one.inference.take().errors == 0
 
 
@@ -69,7 +69,7 @@ def test_what_no_model_could_answer_is_an_input_s_fault(feed, sample):
 def test_outputs_that_are_not_what_the_bundle_says_are_the_release_s_fault(feed, postprocess):
     one = feed(postprocess)
     with pytest.raises(InferenceError, match="no answer in the outputs"):
-        one.sample(np.zeros((4, 8, 3), np.uint8), "x")
+        one.sample((np.zeros((4, 8, 3), np.uint8),), "x")
     assert one.inference.take().errors == 1
 
 
@@ -79,7 +79,7 @@ def test_a_source_that_gives_nothing_usable_is_said_once_and_until_it_does(feed)
     fed.refusals = Refusals("camera source x", fed.issues, lambda: now[0])
 
     def refuse(number):
-        counting_errors(fed, lambda: fed.sample(np.zeros((4, 8, number + 4), np.uint8), "x"))
+        counting_errors(fed, lambda: fed.sample((np.zeros((4, 8, number + 4), np.uint8),), "x"))
 
     for number in range(IN_A_ROW):
         refuse(number)
@@ -91,7 +91,7 @@ def test_a_source_that_gives_nothing_usable_is_said_once_and_until_it_does(feed)
     assert said[0].startswith("source_failed: camera source x gives nothing that the model can take: sample ")
     refuse(21)
     assert fed.issues.lines == said, "the twin is not sent anew for each sample"
-    fed.sample(np.zeros((4, 8, 3), np.uint8), "x")
+    fed.sample((np.zeros((4, 8, 3), np.uint8),), "x")
     assert fed.issues.lines == ()
     refuse(22)
     assert fed.issues.lines == ()

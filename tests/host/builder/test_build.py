@@ -178,7 +178,8 @@ def test_a_full_disk_leaves_nothing_behind(recipe: Path, tmp_path: Path):
         [*command, "--out", str(out)], preexec_fn=fill_the_disk, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("progress: ")]  # of a slow machine
+    assert line.startswith("error: ")
     assert "cannot write" in done.stderr
     assert list(tmp_path.iterdir()) == []
 

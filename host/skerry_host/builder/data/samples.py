@@ -172,7 +172,7 @@ def _columns(arrays: dict[str, Array], plan: Recipe, tensors: Sequence[TensorSpe
         name = f"input_{tensors[place].name}"
         name = "inputs" if len(places) == 1 and name not in arrays else name
         if name not in arrays:
-            issues.append(f"has no array {name}")
+            issues.append(f"has no array {name}, it has {', '.join(sorted(arrays)) or 'nothing'}")
         elif arrays[name].ndim == 0:
             issues.append(f"{name} is one number, not an array of samples")
         else:

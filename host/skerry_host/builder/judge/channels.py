@@ -114,7 +114,8 @@ class OutputForm:
 
 def channel_signals(name: str, sums: ChannelSums, form: OutputForm) -> list[ChannelSignal]:
     """Of each block of an output what its channels show; nothing where no values were added."""
-    if not sums.by_axis:
+    batched = form.graph.output_specs()[form.place].shape[:1] == (1,)
+    if not sums.by_axis or not batched:
         return []
     blocks = blocks_of(form.graph, form.place, sums.extremes, one_kind=form.one_kind)
     if blocks.axis not in sums.by_axis:
