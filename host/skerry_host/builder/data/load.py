@@ -23,6 +23,7 @@ from skerry_host.builder.data.truth import TruthError, require_mask
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
+from skerry_host.text import clean
 
 CALIBRATION_SAMPLES, EVALUATION_SAMPLES = 500, 5000
 """How many are taken where the recipe does not say it, of formats whose samples are read one by one."""
@@ -130,7 +131,9 @@ def _collected(
         sets.append(samples)
     if issues:
         raise RecipeError(f"data of recipe {plan.name}", issues, hint="see docs/data.md", code="data")
-    return DataSet(sets[0], sets[1], names, tuple(dict.fromkeys(notes)), tuple(damaged), hashes, parts[0].found.ordered)
+    notes += _absent(sets, plan.task, names)
+    said = tuple(dict.fromkeys(map(clean, notes)))
+    return DataSet(sets[0], sets[1], names, said, tuple(map(clean, damaged)), hashes, parts[0].found.ordered)
 
 
 def _parts(loaded: LoadedRecipe, kinds: Sequence[str], tensor: TensorSpec, notes: list[str]) -> list[_Part]:
@@ -158,6 +161,19 @@ def _parts(loaded: LoadedRecipe, kinds: Sequence[str], tensor: TensorSpec, notes
         _Part("calibration", found_one, balanced(found_one, range(len(found_one))), counts[0]),
         _Part("evaluation", found_two, balanced(found_two, range(len(found_two))), counts[1]),
     ]
+
+
+def _absent(sets: Sequence[Samples], task: str, names: Sequence[str]) -> list[str]:
+    """Which classes no sample is of."""
+    if task != "classification" or not names or any(one.truth is None for one in sets):
+        return []
+    there = {int(index) for one in sets for index in one.classes}
+    missing = [name for index, name in enumerate(names) if index not in there]
+    return (
+        [f"data: no sample is of {listed(missing)}: nothing is known of how well they are told apart"]
+        if missing
+        else []
+    )
 
 
 def _notes(part: _Part, good: Usable) -> list[str]:
