@@ -23,6 +23,7 @@ from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
 from skerry_host.builder.recipe.parse import parse
 from skerry_host.builder.recipe.places import data_places, source_folder
+from skerry_host.builder.recipe.postprocess import postprocess_problems
 from skerry_host.nearest import did_you_mean
 
 FILE = "recipe.toml"
@@ -244,10 +245,8 @@ class Recipe(Struct, frozen=True):
     @property
     def problems(self) -> list[str]:
         """What the types cannot say."""
-        strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
-        uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
-        grids = [uneven] if len(strides) != len(per_cell) else []
-        return [*self.quantize.problems, *self.data.problems, *grids, *self.labels.problems]
+        read = postprocess_problems(self.task, self.postprocess)
+        return [*self.quantize.problems, *self.data.problems, *read, *self.labels.problems]
 
     @property
     def meaning(self) -> Task:

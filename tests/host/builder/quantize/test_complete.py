@@ -4,15 +4,20 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Feeding
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.signal import sqnr_db
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize.inputs import Inputs
 from skerry_host.builder.quantize.kernels import KERNELS
+from skerry_host.builder.quantize.known_functions import known_function
 from skerry_host.builder.quantize.pipeline import quantize
+from skerry_host.builder.quantize.ranges import measure
 from skerry_host.builder.quantize.regions import regions
+from skerry_host.builder.recipe.progress import silent
 from skerry_host.builder.recipe.recipe import Quantize
 from tests.kit.float_graphs import FloatMaker, answers, kinds, options, source_of
 
@@ -290,6 +295,66 @@ def test_a_table_is_nearer_than_its_operators_one_by_one():
     assert sqnr_db(answers(data, VALUES[:, None] * 4), answers(made, VALUES[:, None] * 4)) > 30
 
 
+def chosen_by(slope: float) -> Callable[[Layers, str], Made]:
+    """h where it is above 0, else a share of it: by a comparison and a choice."""
+
+    def make(m: Layers, h: str) -> Made:
+        truth = m.tensor("truth", SHAPE, "bool", None, 0)
+        m.op("GREATER", [h, m.constant("zero", [0.0])], [truth], 1)
+        return m.op1("SELECT_V2", [truth, h, m.op1("MUL", [h, m.constant("a", [slope])], options("Mul"))]), SHAPE
+
+    return make
+
+
+def sigmoid(m: Layers, h: str) -> Made:
+    small = m.op1("EXP", [m.op1("MUL", [h, m.constant("minus", [-1.0])], options("Mul"))], options("Exp"))
+    more = m.op1("ADD", [small, m.constant("one", [1.0])], options("Add"))
+    return m.op1("DIV", [m.constant("n", [1.0]), more], options("Div")), SHAPE
+
+
+def celu(m: Layers, h: str) -> Made:
+    """max(h, 0) + min(exp(h) - 1, 0), as Keras writes it."""
+    zero = m.constant("zero", [0.0])
+    low = m.op1("SUB", [m.op1("EXP", [h], options("Exp")), m.constant("one", [1.0])], options("Sub"))
+    low = m.op1("MINIMUM", [low, zero], options("MaximumMinimum"))
+    return m.op1("ADD", [m.op1("MAXIMUM", [h, zero], options("MaximumMinimum")), low], options("Add")), SHAPE
+
+
+SPELT = {"LEAKY_RELU": chosen_by(0.1), "RELU": chosen_by(0.0), "ABS": chosen_by(-1.0), "LOGISTIC": sigmoid, "ELU": celu}
+
+
+@pytest.mark.parametrize("kind", SPELT)
+def test_a_function_that_one_operator_computes_becomes_that_operator(kind: str):
+    data = model(SPELT[kind])
+    made = on_integers(data)
+    assert kinds(made) == ["MUL", kind, "MUL"]
+    assert sqnr_db(answers(data, VALUES[:, None]), answers(made, VALUES[:, None])) > 28
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_gelu_is_recognised_in_both_its_forms(approximate: bool):
+    m = Layers()
+    m.real("x", (1, 256))
+    m.real("y", (1, 256))
+    m.op("GELU", ["x"], ["y"], 1, options("Gelu", approximate=approximate))
+    found = known_function(m.data(["x"], ["y"]), -3.0, 40.0)
+    assert found is not None
+    assert (found[0], found[1].approximate) == (schema.BuiltinOperator.GELU, approximate)
+
+
+def test_what_leaves_a_known_function_within_its_range_is_another():
+    """A ReLU that is cut at 20 is a ReLU up to there."""
+    m = Layers()
+    m.real("x", (1, 256))
+    m.real("y", (1, 256))
+    m.real("r", (1, 256))
+    m.op("RELU", ["x"], ["r"], 1)
+    m.op("MINIMUM", ["r", m.constant("most", [20.0])], ["y"], 1, options("MaximumMinimum"))
+    data = m.data(["x"], ["y"])
+    assert known_function(data, -1.0, 30.0) is None
+    assert known_function(data, -1.0, 15.0) is not None
+
+
 def test_what_is_read_elsewhere_is_no_inner_part_of_a_function():
     def make(m: Layers, h: str) -> Made:
         inner = m.op1("EXP", [h], options("Exp"))
@@ -354,3 +419,18 @@ def test_what_no_integers_compute_stays_in_float_for_a_gate_to_find():
 def test_the_same_model_gives_the_same_bytes():
     data = model(mish)
     assert on_integers(data) == on_integers(data)
+
+
+def test_what_feeds_an_operator_that_magnifies_is_not_clipped():
+    """Of 1 / sqrt(x), the few values of a small x are the largest: a calibrator that clips would cut them first."""
+
+    def make(m: Layers, h: str) -> Made:
+        size = m.op1("ADD", [m.op1("ABS", [h], options("Abs")), m.constant("e", [0.01])], options("Add"))
+        return m.op1("RSQRT", [size]), SHAPE
+
+    source = source_of(model(make))
+    inputs = Inputs(SAMPLES, Feeding(), source)
+    widest, chosen = (measure(source, inputs, Quantize(calibrator=name), silent) for name in ("min-max", "mse"))
+    for op in (op for op in source.graph.ops if op.name == "RSQRT"):
+        names = [source.graph.tensors[i].name for i in (*op.inputs, *op.outputs)]
+        assert [chosen[name] for name in names] == [widest[name] for name in names]
