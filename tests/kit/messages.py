@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from skerry_agent.wire.asking import Ask
 from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.drift import DriftBaseline, Histogram
 from skerry_agent.wire.enrolment import Attest, EnrolmentAnswer, EnrolmentRequest, Offer, RenewalAnswer, RenewalRequest
 from skerry_agent.wire.envelope import Envelope, Signature
 from skerry_agent.wire.manifest import (
@@ -21,6 +22,7 @@ from skerry_agent.wire.manifest import (
     Release,
     TensorSpec,
 )
+from skerry_agent.wire.postprocess import Postprocess
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample, Stored
@@ -238,6 +240,47 @@ MESSAGES = {
         counter=5,
         bundles=(replace(BUNDLE, baseline=Baseline(0.875, 2500, negative=5)),),
         quality=Quality("top1", 2500, None, 0.9268, None, (0.915, 0.937), {}, None, 196),
+        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
+    ),
+    "release_tasks": Release(
+        schema=1,
+        model="detector",
+        version="1.1.0",
+        counter=2,
+        bundles=(
+            replace(
+                BUNDLE,
+                task="detection",
+                postprocess=Postprocess(
+                    decoder="anchors",
+                    scores=1,
+                    activation="sigmoid",
+                    strides=(16,),
+                    format="cycxhw",
+                    anchors=(((30.0, 60.0), (60.5, 30.0)),),
+                    variances=(0.1, 0.1, 0.2, 0.2),
+                    spread="grid",
+                    background=0,
+                    nms="agnostic",
+                ),
+                drift=DriftBaseline(
+                    300,
+                    (
+                        Histogram("class", (0.0, 2.0), (200, 90, 10), "classes"),
+                        Histogram("input mean", (96.5, 128.25), (100, 100, 100)),
+                    ),
+                ),
+            ),
+            replace(
+                BUNDLE,
+                target="edgetpu",
+                task="keypoints",
+                postprocess=Postprocess(
+                    output=1, columns="xy-s", units="pixels", presence=2, presence_activation="sigmoid"
+                ),
+            ),
+        ),
+        quality=Quality("mAP@.5:.95", 300, None, 0.4, None, (0.38, 0.42), {}, None, 196),
         provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
     ),
     "release_inputs": Release(

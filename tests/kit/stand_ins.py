@@ -117,3 +117,22 @@ class Sum(Stand):
 def two_inputs():
     specs = (TensorSpec("a", "int8", (1, 2), 0.5, 0), TensorSpec("b", "int8", (1, 2), 0.5, 0))
     return Bundle("cpu", MODEL, specs, (TensorSpec("y", "int8", (1, 2), 0.5, 0),), preprocess=Preprocess(scale=9))
+
+
+class Halves(Stand):
+    """In place of an `Inference` that gives maps of two classes: the second is in the lower half."""
+
+    def infer(self, _inputs):
+        maps = np.zeros((1, 8, 8, 2), np.int8)
+        maps[0, :4, :, 0] = maps[0, 4:, :, 1] = 9
+        return [from_array(maps)]
+
+
+def segmenter():
+    """Takes pictures of any size, letterboxed, and gives maps of 8 x 8."""
+    inputs, outputs = (
+        (TensorSpec("x", "int8", (1, 8, 8, 3), 1 / 127.5, 0),),
+        (TensorSpec("m", "int8", (1, 8, 8, 2), 0.1, 0),),
+    )
+    prep = Preprocess(**(PREP | {"resize": "letterbox"}))
+    return Bundle("cpu", MODEL, inputs, outputs, task="segmentation", preprocess=prep)

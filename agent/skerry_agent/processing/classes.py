@@ -59,6 +59,8 @@ def classify(outputs: Sequence[Array], spec: Postprocess) -> Answer:
 def class_scores(output: Array, spec: Postprocess) -> Array:
     """The scores (N, classes) of an output (N, ...), without the class that means nothing."""
     rows = output.reshape(len(output), -1)
+    if spec.decoder == "classes" and spec.background is not None and rows.shape[1] == 2:
+        raise ProcessingError("postprocess.background leaves one class of 2: leave it out, and name labels.negative")
     single = rows.shape[1] == 1 and spec.activation == "softmax"  # of one value it is always 1
     return without_background(activated(rows, "sigmoid" if single else spec.activation), spec.background)
 

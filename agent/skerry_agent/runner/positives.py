@@ -2,9 +2,9 @@
 
 Answered from the raw outputs, without numpy and without making boxes: the best box of a class always survives what is
 done with boxes, so there is one exactly if some score reaches `min_score`. What cannot be told so is not judged:
-detectors with softmax (a score depends on all of its box), with scores in one output with boxes, with a class that
-means nothing or with outputs in parts, scores of other types than 8 bits and float32, float scores of more than
-`MAX_FLOATS`, and classifiers without a declared negative class. Large outputs are looked at once a second.
+detectors with softmax (a score depends on all of its box), scores that `score_parts` does not find, of other types than
+8 bits and float32, float scores of more than `MAX_FLOATS`, and classifiers without a declared negative class. Large
+outputs are looked at once a second.
 """
 
 import math
@@ -14,6 +14,7 @@ from time import monotonic
 from msgspec.structs import replace
 
 from skerry_agent.runner.classes import before_activation
+from skerry_agent.runner.score_parts import ScorePart, score_parts
 from skerry_agent.runner.tensor import Tensor, argmax
 from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, Postprocess, TensorSpec
 
@@ -30,33 +31,20 @@ def judge_of(bundle: Bundle, clock: Callable[[], float] = monotonic) -> Judge | 
     if bundle.task == CLASSIFICATION:
         negative = bundle.baseline.negative if bundle.baseline is not None else None
         return None if negative is None else lambda _outputs, answer: answer != negative
-    place = None if bundle.joins else _scores_of(bundle)
-    if place is None or place >= len(bundle.outputs):
+    parts, spec = score_parts(bundle), bundle.postprocess
+    if bundle.task not in {"detection", "multilabel", "events", "keypoints"} or not parts:
         return None
-    spec = bundle.postprocess
     if bundle.task == "keypoints":
         spec = replace(spec, activation=spec.presence_activation)
-    return _scored(spec, place, bundle.outputs[place], clock)
+    return _scored(spec, parts, clock)
 
 
-def _scores_of(bundle: Bundle) -> int | None:
-    """The place of the output that holds nothing but scores, of which one that is sure makes an answer positive."""
-    spec = bundle.postprocess
-    match bundle.task:
-        case "multilabel" | "events":
-            return spec.output if spec.background is None else None
-        case "keypoints":
-            return spec.presence
-        case "detection":
-            apart = spec.decoder in {"ssd", "cells", "decoded", "boxes", "anchors"} and spec.boxes != spec.scores
-            return spec.scores if apart and spec.background is None and spec.counts is None else None
-    return None
-
-
-def _scored(spec: Postprocess, place: int, scores: TensorSpec, clock: Callable[[], float]) -> Judge | None:
+def _scored(spec: Postprocess, parts: Sequence[ScorePart], clock: Callable[[], float]) -> Judge | None:
     """Compares the largest score, as the model gives it, with the least that counts."""
-    size, whole = math.prod(scores.shape), scores.dtype in {"int8", "uint8"}
-    if spec.activation == "softmax" or not (whole or (scores.dtype == "float32" and size <= MAX_FLOATS)):
+    size = sum(part.count for part in parts)
+    floats = any(part.spec.dtype == "float32" for part in parts)
+    known = {part.spec.dtype for part in parts} <= {"int8", "uint8", "float32"}
+    if spec.activation == "softmax" or not known or (floats and size > MAX_FLOATS):
         return None
     least = before_activation(spec)
     looked_at = -math.inf
@@ -67,7 +55,7 @@ def _scored(spec: Postprocess, place: int, scores: TensorSpec, clock: Callable[[
             if clock() - looked_at < PAUSE_S:
                 return None
             looked_at = clock()
-        return size > 0 and _largest(outputs[place], scores) >= least
+        return size > 0 and any(_largest(part.of(outputs[part.place]), part.spec) >= least for part in parts)
 
     return judge
 

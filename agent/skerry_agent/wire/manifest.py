@@ -214,7 +214,8 @@ class ChannelSignal(Struct, frozen=True):
     """How well a block of channels, `first` to `last` of output `output`, follows the float model's.
 
     `sqnr_db` is what they vary by, each around its mean, to their own noise; None where they never vary. `steps` is how
-    many steps of the output's scale the widest of them spans; None for floats.
+    many steps of the output's scale the widest of them spans; None for floats. `scattered`: only so many of them are
+    meant, those that reach far less than the ones between them; 0 for all.
     """
 
     output: str
@@ -222,6 +223,7 @@ class ChannelSignal(Struct, frozen=True):
     last: int
     sqnr_db: float | None
     steps: float | None
+    scattered: int = 0
 
 
 class Quality(Struct, frozen=True):

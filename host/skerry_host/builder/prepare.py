@@ -14,6 +14,7 @@ from skerry_agent.wire.manifest import TensorSpec
 from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
+from skerry_host.builder.data.alone import require_readable
 from skerry_host.builder.data.features import features_of
 from skerry_host.builder.data.ids import require_known, require_unscaled
 from skerry_host.builder.data.load import load_data, with_names
@@ -101,6 +102,8 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     source = None
     if loaded.source.exists():
         source = problems.take(lambda: _source(loaded, asked or (), trusted=request.trust_source))
+    if source is None and wrong is None:
+        problems.take(lambda: require_readable(loaded))
     if source is None or wrong is not None:
         return None
     fitting = problems.take(lambda: for_source(asked or (), source, loaded.recipe.quantize))

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 EVERY_S = 10.0
 """A command that ends sooner says nothing in a pipe."""
+NEVER_S = 1e8
 
 
 @contextmanager
 def steps(quiet: bool) -> "Iterator[Progress]":
-    """Shows the steps of a build: as a bar, not with `quiet`; where nobody watches, as lines for a log."""
+    """Shows the steps of a build: as a bar in a terminal, as lines for a log elsewhere; nothing with `quiet`."""
     from skerry_host.cli.terminal import terminal  # noqa: PLC0415
 
     if not terminal(errors=True).is_terminal:
-        with lines() as show:
+        with lines(NEVER_S if quiet else EVERY_S) as show:
             yield show
         return
     with _bar(quiet) as bar:

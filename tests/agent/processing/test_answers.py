@@ -189,6 +189,7 @@ def test_presence_says_whether_there_is_anything():
             "not .2, 3, 2",
         ),
         ("segmentation", [[1.0, 2.0]], {}, "not that of maps"),
+        ("classification", [[1.0, 2.0]], {**SINGLE, "background": 0}, "leaves one class of 2"),
         ("sequence", np.zeros((1, 4, 3)), {"blank": 5}, "blank is symbol 5"),
         ("sequence", np.zeros((1, 2, 4, 3)), {}, "not that of a table"),
     ],

@@ -20,12 +20,14 @@ from tests.kit.stand_ins import (
     TARGETS,
     Boxes,
     Doubled,
+    Halves,
     Means,
     Sum,
     bundle,
     detector,
     no_batch,
     routes,
+    segmenter,
     two_inputs,
 )
 
@@ -269,9 +271,39 @@ def test_boxes_of_a_letterboxed_picture_are_in_the_picture_that_was_sent():
     plain = ask(where, [tensor(picture(8, 8, 3), "UINT8")])[1]["outputs"]
     assert [(o["name"], o["datatype"]) for o in plain] == [("output_0", "FP32"), ("output_1", "FP32")]
     status, answer = ask(where, [tensor(picture(2, 8, 8, 3), "UINT8")], outputs=outputs)
-    assert (status, "one sample at a time" in answer["error"]) == (400, True)
+    assert (status, "one picture at a time" in answer["error"]) == (400, True)
     status, answer = ask(routes(bundle("int8")), [tensor(picture(8, 8, 3), "UINT8")], outputs=outputs)
     assert (status, "no output detections" in answer["error"]) == (400, True)
+
+
+def test_any_answer_is_json_where_it_is_asked_for():
+    answer = ask(routes(bundle("int8")), [tensor(picture(8, 8, 3), "UINT8")], outputs=[{"name": "answer"}])[1]
+    (found,) = answer["outputs"]
+    assert (found["datatype"], found["shape"]) == ("BYTES", [1])
+    assert set(json.loads(found["data"][0])) == {"index", "score"}
+    boxes = ask(
+        routes(detector(), inference=Boxes()), [tensor(picture(40, 80, 3), "UINT8")], outputs=[{"name": "answer"}]
+    )
+    (one,) = json.loads(boxes[1]["outputs"][0]["data"][0])["detections"]
+    assert one["box"] == pytest.approx([0.0, 0.0, 1.0, 0.5])
+    status, refused = ask(
+        routes(no_batch(), inference=Doubled()), [tensor([1] * 4, "INT8")], outputs=[{"name": "answer"}]
+    )
+    assert (status, "no output answer" in refused["error"]) == (400, True)  # a raw model has no answer
+
+
+def test_a_mask_is_of_the_picture_that_was_sent():
+    where = routes(segmenter(), inference=Halves())
+    (mask, answer) = ask(where, [tensor(picture(4, 8, 3), "UINT8")], outputs=[{"name": "mask"}, {"name": "answer"}])[1][
+        "outputs"
+    ]
+    assert (mask["datatype"], mask["shape"]) == ("UINT8", [4, 8])
+    assert mask["data"] == [0] * 16 + [1] * 16
+    shown = json.loads(answer["data"][0])
+    assert shown == {"shares": {"red": 0.5, "green": 0.5}, "size": [4, 8], "runs": [[0, 16], [1, 16]]}
+    about = json.loads(where.answer(Request("GET", "/v2/models/m", {}, b"")).body)
+    assert [one["name"] for one in about["outputs"]] == ["output"]  # who takes all outputs gets no answer twice
+    assert [one["name"] for one in about["parameters"]["computed"]] == ["mask", "answer"]
 
 
 def test_models_of_two_inputs_take_real_values_under_either_name():

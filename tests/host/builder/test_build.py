@@ -140,7 +140,7 @@ def test_a_refusal_is_data_for_a_machine_too(make_recipe, tmp_path: Path, capsys
 
 def test_a_build_that_loses_the_signal_names_the_layers(make_recipe, tmp_path: Path):
     """Pain tensorflow#58206, onnx2tf#683: accuracy collapses, and nobody says where."""
-    folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 100.0"))
+    folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 100.0"), ("[budget]", "search = false\n[budget]"))
     with pytest.raises(BuildRefused, match=r"lowest SQNR in [A-Z_0-9]+ \S+ \(\d+\.\d dB\)"):
         build(BuildRequest(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b"))
 
@@ -178,7 +178,8 @@ def test_a_full_disk_leaves_nothing_behind(recipe: Path, tmp_path: Path):
         [*command, "--out", str(out)], preexec_fn=fill_the_disk, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("progress: ")]  # of a slow machine
+    assert line.startswith("error: ")
     assert "cannot write" in done.stderr
     assert list(tmp_path.iterdir()) == []
 

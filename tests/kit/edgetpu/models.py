@@ -18,6 +18,7 @@ DTYPES = {
     "int16": schema.TensorType.INT16,
     "int32": schema.TensorType.INT32,
     "int64": schema.TensorType.INT64,
+    "bool": schema.TensorType.BOOL,
 }
 NUMPY = {"float32": np.float32, "int8": np.int8, "uint8": np.uint8, "int32": np.int32}
 

@@ -20,7 +20,7 @@ from skerry_agent.runner.http.inputs import (
 )
 from skerry_agent.runner.http.messages import RequestError
 from skerry_agent.runner.http.names import Names
-from skerry_agent.runner.http.outputs import Kind, Wanted, answer_bytes, computed_outputs, fixed_spec
+from skerry_agent.runner.http.outputs import ANSWER, Kind, Wanted, answer_bytes, computed_outputs, fixed_spec
 from skerry_agent.runner.http.shared_memory import Regions, Span
 from skerry_agent.runner.tensor import Tensor, nbytes
 from skerry_agent.wire.manifest import Bundle, TensorSpec
@@ -265,6 +265,7 @@ def _virtual(entry: OutputEntry, binary: bool, rows: int, asking: Asking) -> Wan
     if name not in known:
         raise RequestError(400, f"no output {name}; the model gives {[*asking.names.outputs, *known]}")
     if rows > 1:
-        raise RequestError(400, f"output {name}: of one sample at a time, not of {rows}")
+        what = "sample" if name == ANSWER else "picture"
+        raise RequestError(400, f"output {name}: of one {what} at a time, not of {rows}")
     asking.span(f"output {name}", entry.parameters, None)
     return Wanted(name, name, 0, binary)  # type: ignore[arg-type]

@@ -124,6 +124,12 @@ def sha256_of(found: Found, places: Sequence[int]) -> str:
     return digest.hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """The hash of one file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _by_group(found: Found, places: Sequence[int], marks: Sequence[bytes]) -> dict[int, list[int]]:
     """The places of each class, in the order of their marks, so that neighbours in a folder are torn apart."""
     groups: dict[int, list[int]] = defaultdict(list)

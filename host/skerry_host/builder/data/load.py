@@ -15,7 +15,7 @@ import numpy as np
 from skerry_agent.processing import Array, ProcessingError, preprocess
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.data import samples as arrays
-from skerry_host.builder.data.choose import Check, Selection, Usable, balanced, sha256_of, split, usable
+from skerry_host.builder.data.choose import Check, Selection, Usable, balanced, file_sha256, sha256_of, split, usable
 from skerry_host.builder.data.readers.base import Found, Picked, UnusableDataError, Wanted, listed
 from skerry_host.builder.data.readers.formats import READERS, format_of, parts_of
 from skerry_host.builder.data.samples import DataSet, Samples
@@ -23,6 +23,7 @@ from skerry_host.builder.data.truth import TruthError, require_mask
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
+from skerry_host.text import clean
 
 CALIBRATION_SAMPLES, EVALUATION_SAMPLES = 500, 5000
 """How many are taken where the recipe does not say it, of formats whose samples are read one by one."""
@@ -54,8 +55,8 @@ def load_data(
     plan = loaded.recipe
     try:
         kinds = [_kind(plan, place) for place in (loaded.calibration, loaded.evaluation)]
-        if set(kinds) == {"npz"} and loaded.calibration != loaded.evaluation:
-            return _arrays(loaded, tensors, classes)
+        if set(kinds) == {"npz"}:
+            return _arrays(_two_files(loaded), tensors, classes)
         return _collected(loaded, kinds, tensors, classes, progress)
     except (UnusableDataError, OSError) as error:
         raise RecipeError(f"data of recipe {plan.name}", [str(error)], hint="see docs/data.md", code="data") from None
@@ -76,11 +77,23 @@ def with_names(loaded: LoadedRecipe, data: DataSet) -> LoadedRecipe:
 def _arrays(loaded: LoadedRecipe, tensors: Sequence[TensorSpec], classes: int) -> DataSet:
     """Samples of two .npz files, at most as many as the recipe says."""
     data, plan = arrays.load_data(loaded, tensors, classes), loaded.recipe.data
+    files = {"calibration": loaded.calibration, "evaluation": loaded.evaluation}
     return replace(
         data,
+        sha256={name: file_sha256(path) for name, path in files.items()},
         calibration=_at_most(data.calibration, plan.calibration_samples),
         evaluation=_at_most(data.evaluation, plan.evaluation_samples),
     )
+
+
+def _two_files(loaded: LoadedRecipe) -> LoadedRecipe:
+    """With a file for each set, such as `calibration.npz` and `evaluation.npz` of a folder."""
+    if loaded.calibration != loaded.evaluation:
+        return loaded
+    there = parts_of(loaded.calibration, "npz")
+    if there is None:
+        raise UnusableDataError("a .npz file is not split: name one for calibration and one for evaluation")
+    return replace(loaded, calibration=there[0], evaluation=there[1])
 
 
 def _at_most(samples: Samples, count: int | None) -> Samples:
@@ -97,7 +110,7 @@ def _collected(
     loaded: LoadedRecipe, kinds: Sequence[str], tensors: Sequence[TensorSpec], classes: int, progress: Progress
 ) -> DataSet:
     if "npz" in kinds:
-        raise UnusableDataError("a .npz file is not split: name one for calibration and one for evaluation")
+        raise UnusableDataError("one set is a .npz file, the other is not: give both in one form")
     plan, notes = loaded.recipe, list[str]()
     places = plan.feeding.brought(tensors)
     if len(places) != 1:
@@ -118,7 +131,9 @@ def _collected(
         sets.append(samples)
     if issues:
         raise RecipeError(f"data of recipe {plan.name}", issues, hint="see docs/data.md", code="data")
-    return DataSet(sets[0], sets[1], names, tuple(dict.fromkeys(notes)), tuple(damaged), hashes, parts[0].found.ordered)
+    notes += _absent(sets, plan.task, names)
+    said = tuple(dict.fromkeys(map(clean, notes)))
+    return DataSet(sets[0], sets[1], names, said, tuple(map(clean, damaged)), hashes, parts[0].found.ordered)
 
 
 def _parts(loaded: LoadedRecipe, kinds: Sequence[str], tensor: TensorSpec, notes: list[str]) -> list[_Part]:
@@ -146,6 +161,19 @@ def _parts(loaded: LoadedRecipe, kinds: Sequence[str], tensor: TensorSpec, notes
         _Part("calibration", found_one, balanced(found_one, range(len(found_one))), counts[0]),
         _Part("evaluation", found_two, balanced(found_two, range(len(found_two))), counts[1]),
     ]
+
+
+def _absent(sets: Sequence[Samples], task: str, names: Sequence[str]) -> list[str]:
+    """Which classes no sample is of."""
+    if task != "classification" or not names or any(one.truth is None for one in sets):
+        return []
+    there = {int(index) for one in sets for index in one.classes}
+    missing = [name for index, name in enumerate(names) if index not in there]
+    return (
+        [f"data: no sample is of {listed(missing)}: nothing is known of how well they are told apart"]
+        if missing
+        else []
+    )
 
 
 def _notes(part: _Part, good: Usable) -> list[str]:

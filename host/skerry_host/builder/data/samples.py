@@ -172,7 +172,7 @@ def _columns(arrays: dict[str, Array], plan: Recipe, tensors: Sequence[TensorSpe
         name = f"input_{tensors[place].name}"
         name = "inputs" if len(places) == 1 and name not in arrays else name
         if name not in arrays:
-            issues.append(f"has no array {name}")
+            issues.append(f"has no array {name}, it has {', '.join(sorted(arrays)) or 'nothing'}")
         elif arrays[name].ndim == 0:
             issues.append(f"{name} is one number, not an array of samples")
         else:
@@ -221,7 +221,22 @@ def _unfit(name: str, inputs: Array, tensor: TensorSpec, prep: Preprocess) -> st
         if _squeezed(inputs.shape[1:]) == _squeezed(tensor.shape) or prep.resize != "none":
             return error.message
         wanted = "x".join(map(str, tensor.shape[1:]))
-        return f"{name} have shape {'x'.join(map(str, inputs.shape))}, the model takes Nx{wanted}"
+        shape, cause = "x".join(map(str, inputs.shape)), _cause(inputs, tensor)
+        return f"{name} have shape {shape}, the model takes Nx{wanted}{cause}"
+    return ""
+
+
+def _cause(inputs: Array, tensor: TensorSpec) -> str:
+    """Why a shape does not fit, where that is plain; empty if it is not."""
+    one, wanted = inputs.shape[1:], tensor.shape[1:]
+    if len(one) == 3 and (*one[1:], one[0]) == wanted:
+        return ": the samples are planes (C, H, W), but devices hand over pixels (H, W, C): transpose them"
+    if inputs.shape == wanted:
+        return ": this is a single sample: write them as (N, ...)"
+    if len(one) == 1 and one[0] == np.prod(wanted):
+        return ": the samples are flat: reshape them"
+    if len(one) == len(wanted) and sorted(one) == sorted(wanted):
+        return ": the axes are in another order"
     return ""
 
 

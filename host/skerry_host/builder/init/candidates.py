@@ -11,12 +11,16 @@ import numpy as np
 from msgspec.structs import replace
 
 from skerry_agent.processing import Array
-from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.builder.data.samples import Samples
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 """Of blue, green and red, as Caffe's models subtract them."""
+
+
+POOR, POOR_OTHERWISE = 0.5, 0.1
+"""Shares of right answers, and of other figures (mAP, mIoU), under which something is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +35,14 @@ class Candidate:
 class Trial:
     """A candidate with its figure on the tried samples, and the model's first output (N, values).
 
-    `value` is larger where the figure is better, `shown` is the figure for people.
+    `value` is larger where the figure is better, `shown` is the figure for people; `poor`: something must be wrong.
     """
 
     candidate: Candidate
     value: float
     answers: Array
     shown: str
+    poor: bool = False
 
 
 Try = Callable[[Candidate], Trial]
@@ -71,6 +76,13 @@ def sounds(base: Preprocess) -> list[Candidate]:
     ]
 
 
+def raw_values(base: Preprocess, tensor: TensorSpec) -> Preprocess:
+    """What makes a sample in uint8 the raw value of a quantized input; of int8 ones 128 less."""
+    scale = tensor.scale or 1.0
+    shift = tensor.zero_point + (128 if tensor.dtype == "int8" else 0)
+    return replace(base, scale=scale, offset=-shift * scale)
+
+
 def variants(best: Candidate, channels: int, resized: bool) -> list[Candidate]:
     """Of the best one, the other order of colours, and the other ways to fit an image."""
     made = []
@@ -97,7 +109,7 @@ def by_order(trials: Sequence[Trial], truth: Array, order: dict[int, int]) -> li
     if order:
         rights = [share_right(one.answers, truth, order) for one in trials]
         trials = [
-            Trial(one.candidate, right, one.answers, f"top1 {right:.1%}")
+            Trial(one.candidate, right, one.answers, f"top1 {right:.1%}", right < POOR)
             for one, right in zip(trials, rights, strict=True)
         ]
     return sorted(trials, key=lambda trial: -trial.value)

@@ -59,7 +59,7 @@ def _lines(choice: Choice) -> list[str]:
     why = f"{'guess: ' if choice.guess else ''}{choice.reason}"
     if not choice.reason:
         return [*comment, line]
-    if len(line) > WIDTH:
+    if len(line) >= WIDTH:
         return [*comment, f"# {why}", line]
     return [*comment, f"{line.ljust(WIDTH)}# {why}"]
 

@@ -24,7 +24,7 @@ class ModelFacts:
     """A model's file, with what it says: a size of an input is a number, or a text where it is open.
 
     `names` are those of classes, `task` what the model is for, `pixels` (height, width) its size of images, `license`
-    of its exporter's metadata; empty where it says nothing.
+    of its exporter's metadata; empty where it says nothing. `ultralytics`: trained by their tools, which scale alike.
     """
 
     path: Path
@@ -35,6 +35,7 @@ class ModelFacts:
     pixels: tuple[int, int] | None = None
     license: str = ""
     exporter: str = ""
+    ultralytics: bool = False
 
     @property
     def name(self) -> str:
@@ -85,6 +86,7 @@ def _of_onnx(path: Path) -> ModelFacts:
         _pixels(said.get("imgsz", "")),
         said.get("license", "")[:100],
         said.get("author", "") or found.producer,
+        said.get("author", "") == "Ultralytics" or {"stride", "imgsz", "names"} <= set(said),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from skerry_agent.wire.manifest import TensorSpec
+from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.builder.init.choices import Choice
 from skerry_host.builder.init.facts import ModelFacts
 from skerry_host.builder.modelfile.graph import Graph
@@ -16,6 +16,14 @@ TASK_OF_FORMAT = {
     "masks": ("segmentation", "the data are masks"),
     "wav": ("classification", "the data are sounds by class"),
 }
+TASK_OF_ARRAY = {
+    "boxes": "detection",
+    "masks": "segmentation",
+    "keypoints": "keypoints",
+    "targets": "regression",
+    "texts": "sequence",
+    "labels": "classification",
+}
 PIXELS = {"classification": 224, "segmentation": 256}
 USUAL_PIXELS = 640
 CHANNELS = {1, 3, 4}
@@ -25,7 +33,7 @@ CHANNELS = {1, 3, 4}
 class DataFacts:
     """What was found of the data: the format, names of classes, whether samples have labels, a few sizes of images.
 
-    `labels`: of a table, a few texts of its label column.
+    `labels`: of a table, the texts of its label column. `task`: of arrays, what their names say.
     """
 
     format: str
@@ -33,6 +41,7 @@ class DataFacts:
     labelled: bool = False
     pixels: tuple[tuple[int, int], ...] = ()
     labels: tuple[str, ...] = ()
+    task: str = ""
 
 
 def task_of(asked: str | None, model: ModelFacts, data: DataFacts) -> Choice:
@@ -46,8 +55,8 @@ def task_of(asked: str | None, model: ModelFacts, data: DataFacts) -> Choice:
         return Choice("", "task", task, why, guess=True)
     if data.format == "csv" and data.labels:
         return _task_of_table(data.labels)
-    if data.format == "npz" and data.labelled:
-        return Choice("", "task", "classification", "the samples have labels", guess=True)
+    if data.task:
+        return Choice("", "task", data.task, "what the arrays are called", guess=True)
     ask = "what do the outputs mean? Give --task; raw compares with the float model only"
     return Choice("", "task", "raw", "nothing says what the outputs mean", guess=True, ask=ask)
 
@@ -113,6 +122,13 @@ def resize_of(data: DataFacts, size: tuple[int, int], task: str) -> Choice:
     if task in {"detection", "keypoints"}:
         return Choice(*where, "letterbox", "detectors are trained so; the form of objects stays", guess=True)
     return Choice(*where, "stretch", f"images have other sizes than the model's {size[0]}x{size[1]}", guess=True)
+
+
+def ultralytics(prep: Preprocess, *, tried: bool) -> list[Choice]:
+    """How the tools that trained the model feed it, as far as it was not tried."""
+    why = "the model is of ultralytics, whose tools do so"
+    keys = [] if tried else [Choice("preprocess", "scale", 1 / 255, why)]
+    return [*keys, Choice("preprocess", "pad", 114.0, why)] if prep.resize == "letterbox" else keys
 
 
 def labels_of(model: ModelFacts, data: DataFacts, classes: int) -> list[Choice]:

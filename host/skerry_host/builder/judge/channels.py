@@ -21,6 +21,9 @@ VARIES = 1 / 16
 shows is not."""
 
 
+SCATTERED_RATIO, SCATTERED_SHARE, PROBABLE = 16.0, 0.1, 1.05
+"""Channels are of another kind than those around them if all of them reach so much less, and are that many, among
+values that are no probabilities."""
 CLASSES = {"classification", "multilabel", "segmentation", "sequence", "events"}
 """Tasks whose first output has one value for each class."""
 MOST_OUTPUTS = 256
@@ -103,13 +106,15 @@ class ChannelSums:
 class OutputForm:
     """One output of the float model, as blocks are found in it, and the scale of each of its channels in the other.
 
-    `scales` are by axis: (first channel, scale) of each part that has a scale of its own; 0 for floats.
+    `scales` are by axis: (first channel, scale) of each part that has a scale of its own; 0 for floats. `alone`: there
+    is no float model, the values are the quantized model's own.
     """
 
     graph: Graph
     place: int
     one_kind: bool
     scales: dict[int, list[tuple[int, float]]]
+    alone: bool = False
 
 
 def channel_signals(name: str, sums: ChannelSums, form: OutputForm) -> list[ChannelSignal]:
@@ -120,7 +125,41 @@ def channel_signals(name: str, sums: ChannelSums, form: OutputForm) -> list[Chan
     blocks = blocks_of(form.graph, form.place, sums.extremes, one_kind=form.one_kind)
     if blocks.axis not in sums.by_axis:
         return []
-    return [_signal(name, sums.by_axis[blocks.axis], block, _scale(form, blocks, block[0])) for block in blocks.ranges]
+    found, own = [], sums.by_axis[blocks.axis]
+    for block in blocks.ranges:
+        scale = _scale(form, blocks, block[0])
+        found.append(_own_steps(name, own, block, scale) if form.alone else _signal(name, own, block, scale))
+        if block[0] in blocks.mixed and not form.alone:
+            found += _scattered(name, own, block, scale)
+    return found
+
+
+def _own_steps(name: str, sums: _Sums, block: tuple[int, int], scale: float) -> ChannelSignal:
+    """What can be said of a model that came quantized: how many steps its own values span; none where all are one."""
+    own = slice(block[0], block[1] + 1)
+    widest = float((sums.high[own] - sums.low[own]).max())
+    return ChannelSignal(name, *block, None, widest / scale if scale else None)
+
+
+def _scattered(name: str, sums: _Sums, block: tuple[int, int], scale: float) -> list[ChannelSignal]:
+    """Channels between those of another kind, that reach far less, as the visibilities of keypoints between pixels.
+
+    Where all are within 0..1 they are probabilities, some of which no sample shows.
+    """
+    first, last = block
+    own = slice(first, last + 1)
+    spans, reach = sums.high[own] - sums.low[own], np.maximum(sums.high[own], 0) - np.minimum(sums.low[own], 0)
+    order = np.argsort(reach)
+    ratios = reach[order][1:] / np.maximum(reach[order][:-1], 1e-30)
+    cut = int(ratios.argmax()) + 1 if len(ratios) and reach.max() > PROBABLE else 0
+    small = order[:cut][spans[order[:cut]] > 0]
+    if not cut or ratios[cut - 1] < SCATTERED_RATIO or len(small) < max(2, len(reach) * SCATTERED_SHARE):
+        return []
+    places = np.sort(small) + first
+    found = decibels(float(sums.variation[places].sum()), float(sums.noise[places].sum()))
+    steps = float(spans[small].max()) / scale if scale else None
+    db = max(-CEILING_DB, min(CEILING_DB, found))
+    return [ChannelSignal(name, int(places[0]), int(places[-1]), db, steps, len(places))]
 
 
 def _signal(name: str, sums: _Sums, block: tuple[int, int], scale: float) -> ChannelSignal:

@@ -12,7 +12,7 @@ from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.tasks.base import Outputs, Size, one_sample
 from skerry_host.builder.recipe.recipe import Recipe
 
-LOOKED_AT = 512
+SAMPLES = 512
 """Samples whose values make the histograms: a tenth of them lies between two edges, give or take a seventh."""
 MOST_BYTES = 4000
 """Of the baseline in a manifest; what comes last goes where it is more."""
@@ -35,7 +35,7 @@ def _answered(real: list[Array], recipe: Recipe, frame: Frame) -> Values:
 
 def _spread(count: int) -> Sequence[int]:
     """So many places from all over a set."""
-    places: Sequence[int] = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int)).tolist()
+    places: Sequence[int] = np.unique(np.linspace(0, count - 1, min(count, SAMPLES)).astype(int)).tolist()
     return places
 
 

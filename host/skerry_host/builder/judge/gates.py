@@ -222,6 +222,7 @@ def channels(measured: Measured, budget: Budget) -> GateResult:
 def channel_problem(one: ChannelSignal, budget: Budget) -> str:
     """What is wrong with a block of channels, empty if nothing is."""
     some = f"channel {one.first}" if one.first == one.last else f"channels {one.first}..{one.last}"
+    some = f"{one.scattered} of {some}" if one.scattered else some
     if one.steps is not None and one.steps < MIN_STEPS:
         return (
             f"output {one.output}, {some}: their values span {one.steps:.2g} steps of the output's scale, so hardly "

@@ -4,9 +4,12 @@ Samples come in one seeded random order. After each further part the tests of `s
 yet that all of the samples would keep the budget, or that they would not; where it is never sure, all are used.
 """
 
+import math
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +33,8 @@ RISK = 0.05
 FIRST, GROWTH = 128, 1.25
 """Samples before the first look, and how many times as many there are at the next."""
 SEED = 0
+MOST_IN_MEMORY = 256 * 1024**2
+"""Bytes of one output's answers to all samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +80,12 @@ class PairedEvaluation:
 
     def _channels(self, own: "_Answers") -> tuple[ChannelSignal, ...]:
         """The blocks of channels of each output of the float model, and what they show in the other."""
-        if own is self._reference:
-            return ()
+        alone = own is self._reference
         graph, task = self._reference.graph, self._recipe.meaning
+        if graph.joins:  # its blocks are outputs already
+            return ()
         forms = [
-            OutputForm(graph, place, is_one_kind(task.name, place), scales)
+            OutputForm(graph, place, is_one_kind(task.name, place), scales, alone)
             for place, scales in enumerate(output_scales(own.graph))
         ]
         return tuple(
@@ -141,8 +147,7 @@ class PairedEvaluation:
         if found.marks is not None:
             answers.right[start:count] = found.marks
         answers.energies[start:count] = _energies(reference, got)
-        if answers is not self._reference:
-            answers.add_channels(reference, got)
+        answers.add_channels(reference, got)
 
     def _view(self, answers: "_Answers", chosen: Array) -> View:
         view = view_of(answers.graph, self._recipe.feeding, self._samples)
@@ -178,7 +183,7 @@ class _Answers:
         real = real_outputs(self.model, self._sessions.run(samples.inputs, chosen, progress))
         if not self.outputs:
             population = len(self.right)
-            self.outputs = {name: np.empty((population, *part.shape[1:]), part.dtype) for name, part in real.items()}
+            self.outputs = {name: room_for((population, *part.shape[1:]), part.dtype) for name, part in real.items()}
             self.energies = np.zeros((population, len(real), 2))
         for name, part in real.items():
             self.outputs[name][self.count : self.count + len(chosen)] = part
@@ -197,6 +202,14 @@ class _Answers:
     def unload(self) -> None:
         """Free the loaded model."""
         self._sessions = None
+
+
+def room_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Room for answers: on disk where they are many and large, as a detector's are; it is gone with the array."""
+    if math.prod(shape) * dtype.itemsize <= MOST_IN_MEMORY:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="skerry-answers-") as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
 
 
 def is_sure(marks: tuple[Array, Array], energy: Array, budget: Budget, population: int) -> bool:

@@ -139,6 +139,9 @@ def _lower(low: Lowering, node: Node) -> None:
         start, end = node.get("start", 0), node.get("end")
         low.define_constant(node.outputs[0], np.array(low.value(node, 0).shape[start:end], np.int64))
         return
+    if node.kind == "Size":
+        low.define_constant(node.outputs[0], np.array(np.prod(low.value(node, 0).shape), np.int64))
+        return
     if node.kind not in OPERATORS:
         raise UnknownFormError(node.kind)
     OPERATORS[node.kind](low, node)

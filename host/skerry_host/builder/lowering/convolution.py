@@ -7,7 +7,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.lowering.order import UNIT, Order, channels_last, held
-from skerry_host.builder.lowering.shaping import pad_value, part
+from skerry_host.builder.lowering.padding import pad_value
+from skerry_host.builder.lowering.shaping import part
 from skerry_host.builder.lowering.values import Array, Lowering, Node, UnknownFormError, Value
 
 _SAME, _VALID = schema.Padding.SAME, schema.Padding.VALID

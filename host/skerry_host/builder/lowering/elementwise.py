@@ -6,14 +6,12 @@ from math import inf
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.lowering.order import UNIT, Order, Shape, held, of_axes, plain
 from skerry_host.builder.lowering.values import INFINITE, Array, Lowering, Node, UnknownFormError, Value
 
 Lower = Callable[[Lowering, Node], None]
 _NOT_NEGATIVE = {"RELU", "RELU6", "LOGISTIC", "RELU_0_TO_1", "EXP", "ABS", "SQRT", "RSQRT"}
-_CLIPS = {(0.0, 6.0): "RELU6", (0.0, inf): "RELU", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1"}
 
 
 def apply(low: Lowering, value: Value, kind: str, written: str, options: Any = None, dtype: Any = None) -> Value:
@@ -88,8 +86,9 @@ def binary(kind: str, dtype: Any = None) -> Lower:
 
     def lower(low: Lowering, node: Node) -> None:
         values = [low.value(node, at) for at in range(len(node.inputs))]
+        values = [value for value in values if not _neutral(kind, value)] or values
         if len(values) == 1:
-            same(low, node)
+            low.rename(node.outputs[0], values[0])
             return
         found = values[0]
         for at, other in enumerate(values[1:], 2):
@@ -97,6 +96,12 @@ def binary(kind: str, dtype: Any = None) -> Lower:
             found = combine(low, kind, (found, other), name, dtype)
 
     return lower
+
+
+def _neutral(kind: str, value: Value) -> bool:
+    """Whether a number changes nothing: infinity as a limit, which exporters write, and which has no int8 form."""
+    limit = {"MAXIMUM": -inf, "MINIMUM": inf}.get(kind)
+    return limit is not None and value.constant is not None and value.constant.size == 1 and value.constant == limit
 
 
 def scaled(low: Lowering, value: Value, kind: str, number: float, written: str) -> Value:
@@ -117,91 +122,6 @@ def divide(low: Lowering, node: Node) -> None:
         combine(low, "MUL", (value, inverse), node.outputs[0])
         return
     combine(low, "DIV", (value, by), node.outputs[0])
-
-
-def clip(low: Lowering, node: Node) -> None:
-    """A clamp: one of TFLite's own where it is one of these, else MAXIMUM and MINIMUM."""
-    ends = (low.known(node, 1, "min"), low.known(node, 2, "max"))
-    least, most = (
-        limit if end is None else float(np.ravel(end)[0]) for end, limit in zip(ends, (-inf, inf), strict=True)
-    )
-    least = -inf if least <= -3.4e38 else least
-    most = inf if most >= 3.4e38 else most
-    value, written = low.value(node, 0), node.outputs[0]
-    if (least, most) in _CLIPS:
-        apply(low, value, _CLIPS[least, most], written)
-        return
-    if least == 0:
-        value = apply(low, value, "RELU", written if most == inf else f"{written}/least")
-    elif least > -inf:
-        value = scaled(low, value, "MAXIMUM", least, written if most == inf else f"{written}/least")
-    if most < inf:
-        value = scaled(low, value, "MINIMUM", most, written)
-    value.least = max(value.least, least)
-    low.rename(written, value)
-
-
-def leaky(low: Lowering, node: Node) -> None:
-    """LeakyRelu."""
-    options = schema.LeakyReluOptionsT()
-    options.alpha = node.get("alpha", 0.01)
-    apply(low, low.value(node, 0), "LEAKY_RELU", node.outputs[0], options)
-
-
-def prelu(low: Lowering, node: Node) -> None:
-    """PRelu; slopes of one for each channel have one axis."""
-    value, slope = low.value(node, 0), low.value(node, 1)
-    if slope.constant is None:
-        raise UnknownFormError("PRelu whose slopes are computed")
-    order = low.held_order(value)
-    reads = [low.tensor(value, order), operand(low, slope, order, value.rank)]
-    made = low.emit("PRELU", reads, (held(value.shape, order), value.dtype), node.outputs[0])
-    low.define(node.outputs[0], made, order, (value.shape, value.dtype))
-
-
-def elu(low: Lowering, node: Node) -> None:
-    """Elu with the one alpha that TFLite knows."""
-    if node.get("alpha", 1.0) != 1.0:
-        raise UnknownFormError("Elu with another alpha than 1")
-    apply(low, low.value(node, 0), "ELU", node.outputs[0])
-
-
-def gelu(low: Lowering, node: Node) -> None:
-    """Gelu, exact or by tanh."""
-    options = schema.GeluOptionsT()
-    options.approximate = node.get("approximate", "none") in {"tanh", b"tanh"}
-    apply(low, low.value(node, 0), "GELU", node.outputs[0], options)
-
-
-def softplus(low: Lowering, node: Node) -> None:
-    """log(1 + exp(x)) as relu(x) - log(sigmoid(|x|)), in which nothing grows."""
-    value, name = low.value(node, 0), node.outputs[0]
-    positive = apply(low, value, "RELU", f"{name}/positive")
-    share = apply(low, apply(low, value, "ABS", f"{name}/abs"), "LOGISTIC", f"{name}/share")
-    combine(low, "SUB", (positive, apply(low, share, "LOG", f"{name}/log")), name)
-
-
-def mish(low: Lowering, node: Node) -> None:
-    """X tanh(softplus(x))."""
-    value, name = low.value(node, 0), node.outputs[0]
-    inner = Node("Softplus", node.name, node.inputs, (f"{name}/softplus",), {}, node.opset)
-    softplus(low, inner)
-    combine(low, "MUL", (value, apply(low, low.values[inner.outputs[0]], "TANH", f"{name}/tanh")), name)
-
-
-def swish(low: Lowering, node: Node) -> None:
-    """X sigmoid(alpha x)."""
-    value, name, alpha = low.value(node, 0), node.outputs[0], node.get("alpha", 1.0)
-    inner = value if alpha == 1.0 else scaled(low, value, "MUL", alpha, f"{name}/inner")
-    combine(low, "MUL", (value, apply(low, inner, "LOGISTIC", f"{name}/gate")), name)
-
-
-def hard_sigmoid(low: Lowering, node: Node) -> None:
-    """RELU6(6 a x + 6 b) / 6."""
-    name = node.outputs[0]
-    slope = scaled(low, low.value(node, 0), "MUL", 6 * node.get("alpha", 0.2), f"{name}/scaled")
-    moved = scaled(low, slope, "ADD", 6 * node.get("beta", 0.5), f"{name}/shifted")
-    scaled(low, apply(low, moved, "RELU6", f"{name}/clipped"), "MUL", 1 / 6, name)
 
 
 def power(low: Lowering, node: Node) -> None:
@@ -261,34 +181,28 @@ OPERATORS: dict[str, Lower] = {
     "Add": binary("ADD"),
     "And": _compare("LOGICAL_AND"),
     "Cast": cast,
+    "CastLike": same,
     "Ceil": unary("CEIL"),
-    "Clip": clip,
     "Cos": unary("COS"),
     "Div": divide,
     "Dropout": same,
-    "Elu": elu,
     "Equal": _compare("EQUAL"),
     "Exp": unary("EXP"),
     "Floor": unary("FLOOR"),
-    "Gelu": gelu,
     "Greater": _compare("GREATER"),
     "GreaterOrEqual": _compare("GREATER_EQUAL"),
-    "HardSigmoid": hard_sigmoid,
     "HardSwish": unary("HARD_SWISH"),
     "Identity": same,
-    "LeakyRelu": leaky,
     "Less": _compare("LESS"),
     "LessOrEqual": _compare("LESS_EQUAL"),
     "Log": unary("LOG"),
     "Max": binary("MAXIMUM"),
     "Mean": mean_of_all,
     "Min": binary("MINIMUM"),
-    "Mish": mish,
     "Mul": binary("MUL"),
     "Neg": unary("NEG"),
     "Not": unary("LOGICAL_NOT"),
     "Or": _compare("LOGICAL_OR"),
-    "PRelu": prelu,
     "Pow": power,
     "Reciprocal": reciprocal,
     "Relu": unary("RELU"),
@@ -296,11 +210,9 @@ OPERATORS: dict[str, Lower] = {
     "Rsqrt": unary("RSQRT"),
     "Sigmoid": unary("LOGISTIC"),
     "Sin": unary("SIN"),
-    "Softplus": softplus,
     "Sqrt": unary("SQRT"),
     "Sub": binary("SUB"),
     "Sum": binary("ADD"),
-    "Swish": swish,
     "Tanh": unary("TANH"),
     "Where": where,
 }

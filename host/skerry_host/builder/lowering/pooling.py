@@ -9,8 +9,8 @@ from ai_edge_litert import schema_py_generated as schema
 from skerry_host.builder.lowering.convolution import Window, flat, padded, window
 from skerry_host.builder.lowering.elementwise import combine, constant
 from skerry_host.builder.lowering.order import held
+from skerry_host.builder.lowering.padding import pad_value
 from skerry_host.builder.lowering.reductions import reduced
-from skerry_host.builder.lowering.shaping import pad_value
 from skerry_host.builder.lowering.values import Array, Lowering, Node, UnknownFormError, Value
 
 _SAME, _VALID = schema.Padding.SAME, schema.Padding.VALID

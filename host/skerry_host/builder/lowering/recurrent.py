@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN, written out step by step: every step is plain products, sums and activations, which have int8 forms.
+"""LSTM, GRU and RNN, written out step by step: plain products, sums and activations, which all have int8 forms.
 
 What all steps have in common, the product of the inputs, is computed at once.
 """

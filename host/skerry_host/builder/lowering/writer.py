@@ -59,7 +59,9 @@ class ModelWriter:
         self._main.operators.append(op)
 
     def finish(self, inputs: Sequence[tuple[str, int]], outputs: Sequence[tuple[str, int]]) -> bytes:
-        """The file, with inputs and outputs in this order, named so in its signature."""
+        """The file, with inputs and outputs in this order, named so in its signature; what nobody reads is left out."""
+        places = self._drop_unread([index for _name, index in (*inputs, *outputs)], {index for _n, index in outputs})
+        inputs, outputs = ([(name, places[index]) for name, index in pairs] for pairs in (inputs, outputs))
         signature = schema.SignatureDefT()
         signature.signatureKey = SIGNATURE.encode()
         signature.inputs, signature.outputs = [_entry(*pair) for pair in inputs], [_entry(*pair) for pair in outputs]
@@ -67,6 +69,31 @@ class ModelWriter:
         self._main.inputs = np.array([index for _name, index in inputs], np.int32)
         self._main.outputs = np.array([index for _name, index in outputs], np.int32)
         return write_model(self._model)
+
+    def _drop_unread(self, ends: Sequence[int], wanted: set[int]) -> dict[int, int]:
+        """Drop operators that no output needs, and tensors of no operator; where each other tensor is then."""
+        kept = []
+        for op in reversed(self._main.operators):
+            if wanted & set(map(int, op.outputs)):
+                kept.append(op)
+                wanted = wanted | set(map(int, op.inputs))
+        used = {int(i) for op in kept for i in (*op.inputs, *op.outputs) if i >= 0} | set(ends)
+        places = {index: at for at, index in enumerate(sorted(used))}
+        for op in kept:
+            op.inputs, op.outputs = (
+                np.array([places.get(int(i), -1) for i in part], np.int32) for part in (op.inputs, op.outputs)
+            )
+        self._main.operators = kept[::-1]
+        self._main.tensors = [self._main.tensors[index] for index in sorted(used)]
+        self._drop_buffers()
+        return places
+
+    def _drop_buffers(self) -> None:
+        used = sorted({tensor.buffer for tensor in self._main.tensors} | {0})
+        places = {index: at for at, index in enumerate(used)}
+        for tensor in self._main.tensors:
+            tensor.buffer = places[tensor.buffer]
+        self._model.buffers = [self._model.buffers[index] for index in used]
 
     def _own(self, name: str) -> str:
         made, count = name, 0

@@ -50,11 +50,15 @@ class Extremes:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Channels along `axis` (which counts the batch), from `starts` each to the next; `size` channels in all."""
+    """Channels along `axis` (which counts the batch), from `starts` each to the next; `size` channels in all.
+
+    `mixed` are the starts of blocks in which channels of another kind may lie between: nothing says that they do not.
+    """
 
     axis: int
     starts: tuple[int, ...]
     size: int
+    mixed: frozenset[int] = frozenset()
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
@@ -84,15 +88,17 @@ def blocks_of(graph: Graph, place: int, extremes: dict[int, Extremes], *, one_ki
     found = _Walk(graph, shape)
     found.from_output(graph.outputs[place])
     options = {axis: _merged(sizes, extremes[axis].reach) for axis, sizes in found.parts.items() if axis in extremes}
+    plain = one_kind or (found.one_kind and not found.parts)
     if one_kind:
         options = {}
     elif not found.parts and not found.one_kind:
         options = {axis: _guessed(known.reach) for axis, known in extremes.items()}
     several = {axis: starts for axis, starts in options.items() if 1 < len(starts) <= MOST_BLOCKS}
     if not several:
-        return Blocks(last, (0,), shape[last] if shape else 1)
+        return Blocks(last, (0,), shape[last] if shape else 1, frozenset() if plain else frozenset((0,)))
     axis = max(several, key=lambda axis: _contrast(several[axis], extremes[axis].reach))
-    return Blocks(axis, several[axis], shape[axis])
+    sure = found.sure.get(axis, set())
+    return Blocks(axis, several[axis], shape[axis], frozenset(several[axis]) - sure)
 
 
 class _Walk:
@@ -103,6 +109,8 @@ class _Walk:
         self._writers = {tensor: op for op in graph.ops for tensor in op.outputs}
         self._seen: set[int] = set()
         self.parts: dict[int, list[int]] = {}
+        self.sure: dict[int, set[int]] = {}
+        self.joined = False
         self.one_kind = False
 
     def from_output(self, tensor: int) -> None:
@@ -122,8 +130,15 @@ class _Walk:
         for source in inputs:
             self.from_output(source)
 
+    def _is_one_kind(self, tensor: int) -> bool:
+        """Whether a part comes out of a softmax or the like as it is."""
+        walk = _Walk(self._graph, self._shape)
+        walk.from_output(tensor)
+        return walk.one_kind and not walk.parts and not walk.joined
+
     def _note(self, op: Op, inputs: Sequence[int]) -> None:
         """The sizes of the parts, for the only axis of the output that is as long as they are together."""
+        self.joined = True
         whole = self._graph.tensors[op.outputs[0]].shape
         shapes = [self._graph.tensors[i].shape for i in inputs]
         along = [
@@ -137,6 +152,8 @@ class _Walk:
         same = [axis for axis in range(1, len(self._shape)) if self._shape[axis] == sum(sizes)]
         if len(same) == 1 and same[0] not in self.parts:
             self.parts[same[0]] = sizes
+            starts = [sum(sizes[:at]) for at in range(len(sizes))]
+            self.sure[same[0]] = {start for start, i in zip(starts, inputs, strict=True) if self._is_one_kind(i)}
 
 
 def _merged(sizes: Sequence[int], reach: Array) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from skerry_host.builder.quantize.step import Draft, Ranges, Step
 from skerry_host.builder.quantize.tables import Tables, evaluate, look_up
 from skerry_host.builder.recipe.recipe import Quantize
 
+_CONVERSIONS = {"DEQUANTIZE", "QUANTIZE"}
 _T, _B = schema.TensorType, schema.BuiltinOperator
 
 
@@ -57,16 +58,47 @@ class Completion:
         return bool(self.main.tensors[index].type == _T.FLOAT32)
 
 
-def complete(model: Any, draft: Draft) -> None:
-    """Rewrite a quantized `schema.ModelT` in place; layers that are to stay float stay as they are."""
-    graph = draft.source.graph
-    kept = frozenset(scope(graph, op) for op in meant(graph, draft.plan.keep_float))
-    work = Completion(model, draft.ranges, draft.plan.activations, draft.tables, kept=kept)
-    work.main.operators = [made for op in work.main.operators for made in _operator(work, op)]
+def complete(work: Completion, *, real_io: bool) -> None:
+    """Rewrite a quantized `schema.ModelT` in place; layers that are to stay float stay as they are.
+
+    `real_io`: its inputs and outputs stay in float, too.
+    """
+    first = _take_inputs(work, real=real_io)
+    work.main.operators = first + [made for op in work.main.operators for made in _operator(work, op)]
     outputs = [work.renamed.get(int(i), int(i)) for i in work.main.outputs]
-    work.main.operators += [made for i in outputs if i in work.converted for made in _as_given(work, i)]
-    _replace_outputs(work, [work.floats.get(i, i) for i in outputs])
+    if real_io:
+        work.main.operators += [made for i in outputs if i in work.converted for made in _as_given(work, i)]
+        outputs = [work.floats.get(i, i) for i in outputs]
+    _replace_outputs(work, outputs)
     _drop_unread(work)
+
+
+def _take_inputs(work: Completion, *, real: bool) -> list[Any]:
+    """Make integers of inputs that only operators without an entry read: themselves, or by a QUANTIZE for each."""
+    made = []
+    for index in (int(i) for i in work.main.inputs):
+        form = _measured(work, index) if work.is_float(index) and _is_left(work, index) else None
+        if form is None:
+            continue
+        if real:
+            work.integers[index] = copy_tensor(work.main, index, b"_integers")
+            tensor = work.main.tensors[work.integers[index]]
+            tensor.type, tensor.quantization = TYPES[work.dtype][0], quantization(form)
+            made.append(operator(work.model, _B.QUANTIZE, (index,), work.integers[index], schema.QuantizeOptionsT()))
+        else:
+            _become(work, index, form)
+    return made
+
+
+def _is_left(work: Completion, index: int) -> bool:
+    """Whether an operator reads a tensor that is to be completed."""
+    reading = [op for op in work.main.operators if index in {int(i) for i in op.inputs}]
+    return any(work.name(op) in KERNELS or _table(work, op) for op in reading)
+
+
+def _table(work: Completion, op: Any) -> bytes | None:
+    """The function that an operator stands for, None if for none."""
+    return work.tables.functions.get(_text(work.main.tensors[int(op.outputs[0])].name))
 
 
 def _operator(work: Completion, op: Any) -> Iterator[Any]:
@@ -220,10 +252,10 @@ def _replace_outputs(work: Completion, outputs: list[int]) -> None:
 
 
 def _drop_unread(work: Completion) -> None:
-    """Remove each DEQUANTIZE that nobody reads any more."""
+    """Remove each conversion that nobody reads any more."""
     read = {int(i) for op in work.main.operators for i in op.inputs} | {int(i) for i in work.main.outputs}
     work.main.operators = [
-        op for op in work.main.operators if work.name(op) != "DEQUANTIZE" or int(op.outputs[0]) in read
+        op for op in work.main.operators if work.name(op) not in _CONVERSIONS or int(op.outputs[0]) in read
     ]
 
 
@@ -297,7 +329,10 @@ def _text(name: Any) -> str:
 
 
 def _run(draft: Draft) -> Draft:
-    complete(draft.model, draft)
+    graph = draft.source.graph
+    kept = frozenset(scope(graph, op) for op in meant(graph, draft.plan.keep_float))
+    work = Completion(draft.model, draft.ranges, draft.plan.activations, draft.tables, kept=kept)
+    complete(work, real_io=draft.plan.io == "float")
     return replace(draft, source=draft.tables.before or draft.source)
 
 

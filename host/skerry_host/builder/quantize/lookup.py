@@ -5,19 +5,21 @@ An operator that the quantizer leaves alone stands for each until then; `complet
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.graph import describe
-from skerry_host.builder.modelfile.parts import code_of
+from skerry_host.builder.modelfile.parts import operator
 from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.quantize.known_functions import Known, known_function
 from skerry_host.builder.quantize.named_layers import meant
 from skerry_host.builder.quantize.regions import Region, regions
 from skerry_host.builder.quantize.step import Draft, Step, litert_int8
 from skerry_host.builder.quantize.tables import VALUES, Tables
+from skerry_host.builder.sources.load import SourceModel
 
 STANDS_IN = schema.BuiltinOperator.ELU
 """Of one input and one output, without options, and unknown to the quantizer."""
@@ -25,16 +27,41 @@ STANDS_IN = schema.BuiltinOperator.ELU
 
 def take_out(draft: Draft) -> Draft:
     """The draft with a stand-in for each function of its source, and the functions; the same draft if it has none."""
+    draft = _with_known(draft)
     model = read_model(draft.source.data)
-    kept = {op.index for op in meant(draft.source.graph, (*draft.plan.keep_float, *draft.plan.int16_layers))}
-    found = [one for one in regions(model) if _name(model, one.written) in draft.ranges and not kept & {*one.places}]
+    found = _found(draft, model)
     if not found:
         return draft
     functions = {_name(model, region.written): function(model, region) for region in found}
-    _replace(model, found)
+    _replace(model, dict.fromkeys(found, (STANDS_IN, None)))
+    return dataclasses.replace(draft, source=_source(draft, model), tables=Tables(functions, draft.source))
+
+
+def _with_known(draft: Draft) -> Draft:
+    """The draft with one operator for each function that one computes."""
+    model = read_model(draft.source.data)
+    known = {}
+    for region in _found(draft, model):
+        limits = draft.ranges.get(_name(model, region.read))
+        low, high = (0.0, 0.0) if limits is None else (float(limits["min"].min()), float(limits["max"].max()))
+        one = known_function(function(model, region), low, high)
+        if one is not None:
+            known[region] = one
+    if not known:
+        return draft
+    _replace(model, known)
+    return dataclasses.replace(draft, source=_source(draft, model))
+
+
+def _found(draft: Draft, model: Any) -> list[Region]:
+    """The functions that are to be looked up: none of a layer that the plan wants in another form."""
+    kept = {op.index for op in meant(draft.source.graph, (*draft.plan.keep_float, *draft.plan.int16_layers))}
+    return [one for one in regions(model) if _name(model, one.written) in draft.ranges and not kept & {*one.places}]
+
+
+def _source(draft: Draft, model: Any) -> SourceModel:
     data = write_model(model)
-    source = dataclasses.replace(draft.source, data=data, graph=describe(read_model(data)))
-    return dataclasses.replace(draft, source=source, tables=Tables(functions, draft.source))
+    return dataclasses.replace(draft.source, data=data, graph=describe(read_model(data)))
 
 
 def function(model: Any, region: Region) -> bytes:
@@ -75,24 +102,20 @@ def _only(model: Any, graph: Any, used: set[int]) -> None:
     model.buffers = [buffer if at in kept else schema.BufferT() for at, buffer in enumerate(model.buffers)]
 
 
-def _replace(model: Any, found: Sequence[Region]) -> None:
+def _replace(model: Any, found: Mapping[Region, Known]) -> None:
+    """Put one operator in place of each region."""
     main = model.subgraphs[0]
     ends = {region.places[-1]: region for region in found}
     gone = {place for region in found for place in region.places}
     made = []
     for place, op in enumerate(main.operators):
         if place in ends:
-            made.append(_stand_in(model, ends[place]))
+            region = ends[place]
+            builtin, options = found[region]
+            made.append(operator(model, builtin, (region.read,), region.written, options))
         elif place not in gone:
             made.append(op)
     main.operators = made
-
-
-def _stand_in(model: Any, region: Region) -> Any:
-    op = schema.OperatorT()
-    op.opcodeIndex = code_of(model, STANDS_IN)
-    op.inputs, op.outputs = np.array([region.read], np.int32), np.array([region.written], np.int32)
-    return op
 
 
 def _name(model: Any, index: int) -> str:

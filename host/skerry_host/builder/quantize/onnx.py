@@ -8,6 +8,7 @@ import io
 import logging
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import SourceModel
 
 OPSET = 17
+_CORE = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
+"""What most of the time goes into."""
+_HINT = "build target cpu, which has another quantizer, or export the model with opset_version=18"
 _METHODS = {"min-max": "MinMax", "moving-average": "MinMax", "percentile": "Percentile", "mse": "MinMax"}
 """onnxruntime's calibrators: what it calls a moving average is the plain mean of the samples' ends, which clips half of
 them, so all that was seen is taken; it has none by mean square error."""
@@ -30,47 +34,67 @@ def quantize_onnx(
     source: SourceModel, samples: Samples, feeding: Feeding, plan: Quantize, progress: Progress = silent
 ) -> bytes:
     """An int8 ONNX with float inputs and outputs; raises `ModelError` when onnxruntime cannot make it."""
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static  # noqa: PLC0415
+    from onnxruntime.quantization import quantize_static  # noqa: PLC0415
+
+    from skerry_host.builder.quantize.onnx_opset import at_opset  # noqa: PLC0415  (an extra)
 
     assert source.onnx is not None
     if source.quantized:
         return source.onnx
     with tempfile.TemporaryDirectory(prefix="skerry-onnx-") as name, _quiet():
-        before, after = Path(name) / "float.onnx", Path(name) / "int8.onnx"
-        try:
-            before.write_bytes(at_opset(source.onnx, OPSET))
-            quantize_static(
-                str(before),
-                str(after),
-                _Reader(samples, feeding, source.onnx, progress),
-                quant_format=QuantFormat.QDQ,
-                per_channel=plan.per_channel,
-                activation_type=QuantType.QInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod[_METHODS[plan.calibrator]],
-                extra_options=_options(plan),
-            )
-        except Exception as error:  # its errors share no base
-            line = " ".join(str(error).split())[:300]
-            raise ModelError(f"onnxruntime cannot quantize this model: {line}", code="quantizer") from error
-        return after.read_bytes()
+        files = Path(name) / "float.onnx", Path(name) / "int8.onnx"
+        first: Exception | None = None
+        for how in _ways(plan):
+            try:
+                files[0].write_bytes(at_opset(source.onnx, OPSET))
+                reader = _Reader(samples, feeding, source.onnx, progress)
+                quantize_static(*map(str, files), reader, **how.settings, **_common(plan))
+                made = files[1].read_bytes()
+                Session(made)
+            except Exception as error:  # noqa: BLE001  (its errors share no base)
+                first = first or error
+                continue
+            if how.what:
+                progress(f"onnxruntime does not quantize this model as asked: {how.what}")
+            return made
+    line = " ".join(str(first).split())[:300]
+    raise ModelError(f"onnxruntime cannot quantize this model: {line}", hint=_HINT, code="quantizer") from first
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How the quantizer is called, and what is other than asked for."""
+
+    settings: dict[str, Any]
+    what: str = ""
+
+
+def _ways(plan: Quantize) -> list[_Way]:
+    """As asked; then with less, because the quantizer fails on some shapes of weights (of one axis, of none)."""
+    by_channel, by_tensor = {"per_channel": True}, {"per_channel": False}
+    ways = [_Way(by_channel)] if plan.per_channel else []
+    ways.append(_Way(by_tensor, "weights have one scale for each tensor" if plan.per_channel else ""))
+    core = "only convolutions and products are int8"
+    if plan.per_channel:
+        ways.append(_Way({**by_channel, "op_types_to_quantize": _CORE}, core))
+    return [*ways, _Way({**by_tensor, "op_types_to_quantize": _CORE}, f"{core}, with one scale for each tensor")]
+
+
+def _common(plan: Quantize) -> dict[str, Any]:
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType  # noqa: PLC0415
+
+    return {
+        "quant_format": QuantFormat.QDQ,
+        "activation_type": QuantType.QInt8,
+        "weight_type": QuantType.QInt8,
+        "calibrate_method": CalibrationMethod[_METHODS[plan.calibrator]],
+        "extra_options": _options(plan),
+    }
 
 
 def _options(plan: Quantize) -> dict[str, Any]:
     """What each calibrator needs; onnxruntime takes the other ones' amiss."""
     return {"CalibPercentile": plan.percentile} if plan.calibrator == "percentile" else {}
-
-
-def at_opset(data: bytes, opset: int) -> bytes:
-    """The model with operators of at least this version of the standard."""
-    import onnx  # noqa: PLC0415
-    from onnx import version_converter  # noqa: PLC0415
-
-    model = onnx.load_from_string(data)
-    if all(entry.version >= opset for entry in model.opset_import if entry.domain in {"", "ai.onnx"}):
-        return data
-    converted: bytes = version_converter.convert_version(model, opset).SerializeToString()
-    return converted
 
 
 class _Reader:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from skerry_host.builder.recipe.data import Data
-from skerry_host.builder.recipe.nearest import did_you_mean
+from skerry_host.nearest import did_you_mean
 
 
 class Place(Protocol):
@@ -67,7 +67,7 @@ def _below(root: Path, name: str, issues: list[str]) -> Path:
         issues.append(f"{name}: must stay inside the recipe's folder, or inside data.folder")
     elif not path.exists():
         there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        issues.append(f"{name}: file not found{did_you_mean(path.name, there)}")
+        issues.append(f"{name}: file not found{did_you_mean(path.name, there, 0.8)}")
     return path
 
 

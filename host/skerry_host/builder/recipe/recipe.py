@@ -21,9 +21,10 @@ from skerry_agent.wire.names import VERSION_PATTERN, ModelName
 from skerry_host.builder.recipe.data import Data, RelativePath
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
-from skerry_host.builder.recipe.nearest import did_you_mean
 from skerry_host.builder.recipe.parse import parse
 from skerry_host.builder.recipe.places import data_places, source_folder
+from skerry_host.builder.recipe.postprocess import postprocess_problems
+from skerry_host.nearest import did_you_mean
 
 FILE = "recipe.toml"
 PLACEHOLDER = "{version}"
@@ -244,10 +245,8 @@ class Recipe(Struct, frozen=True):
     @property
     def problems(self) -> list[str]:
         """What the types cannot say."""
-        strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
-        uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
-        grids = [uneven] if len(strides) != len(per_cell) else []
-        return [*self.quantize.problems, *self.data.problems, *grids, *self.labels.problems]
+        read = postprocess_problems(self.task, self.postprocess)
+        return [*self.quantize.problems, *self.data.problems, *read, *self.labels.problems]
 
     @property
     def meaning(self) -> Task:
@@ -393,6 +392,6 @@ def _inside(folder: Path, name: str, issues: list[str], *, folders: bool = False
         issues.append(f"{name}: must stay inside the recipe's folder")
     elif not path.is_file() and not (folders and path.is_dir()):
         there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        lost = f"{name}: file not found{did_you_mean(path.name, there)}"
+        lost = f"{name}: file not found{did_you_mean(path.name, there, 0.8)}"
         issues.append(f"{name}: is a folder, not a file" if path.is_dir() else lost)
     return path

@@ -27,6 +27,7 @@ SIDE, COLOURS, MOST_BOXES = 320, 64, 60
 """Pixels of the longer side, colours of an image, and boxes that are drawn on one."""
 SAME_BOX = 0.5
 _GAP = 12
+_ANCHOR = {True: "end", False: "start"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ def draw(picture: Picture, labels: Sequence[str], name: str) -> Markup:
     """The image twice, side by side; what only one of the models finds is dashed. `name` tells it from others."""
     image = Image.fromarray(picture.image)
     image.thumbnail((SIDE, SIDE))
+    if (factor := SIDE // max(image.size)) > 1:  # a label is as large as a small image
+        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     width, height = image.size
     href = f"data:image/png;base64,{_png(image)}"
     body = [f'<defs><image id="{name}" href="{href}" width="{width}" height="{height}"/></defs>']
@@ -85,7 +88,16 @@ def _boxes(own: Detections, alone: list[Detection], labels: Sequence[str], at: t
         label = labels[one.index] if one.index < len(labels) else str(one.index)
         kind = "found alone" if any(one is other for other in alone) else "found"
         body.append(rect(box, kind, f"{label}: {one.score:.2f}"))
-        body.append(text(box[0] + 3, box[1] + 12, f"{label} {one.score:.2f}", f"{kind} name"))
+        right = low_x > 0.6  # its label would leave the image
+        body.append(
+            text(
+                box[0] + (box[2] if right else 3),
+                box[1] + 12,
+                f"{label} {one.score:.2f}",
+                f"{kind} name",
+                _ANCHOR[right],
+            )
+        )
     return body
 
 

@@ -15,9 +15,11 @@ from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.edgetpu.preflight import Outcome, Preflight
 from skerry_host.builder.judge.evaluate import Score
 from skerry_host.builder.judge.gates import far_above
+from skerry_host.builder.judge.tasks.base import Case, View
+from skerry_host.builder.judge.tasks.classification import class_of, scores_of
 from skerry_host.builder.modelfile.graph import Graph, Op
 from skerry_host.builder.quantize.search import SearchStep
-from skerry_host.builder.recipe.recipe import Recipe
+from skerry_host.builder.recipe.recipe import Recipe, Task
 from skerry_host.builder.report.boxes import Picture
 from skerry_host.builder.report.cost import Cost, costs, size
 from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
@@ -162,11 +164,13 @@ def _moves(graph: Graph, tensor: int) -> bool:
     return not graph.tensors[tensor].constant_bytes
 
 
-def confusion_counts(score: Score, classes: int) -> Array | None:
+def confusion_counts(score: Score, meaning: Task) -> Array | None:
     """Counts (classes, classes) of true class by answer; None where there are no labels or too many classes."""
-    if score.labels is None or not 2 <= classes <= MAX_CLASSES:
+    case = Case(meaning, View())
+    classes = max(2, scores_of([*score.outputs.values()], case).shape[1])
+    if score.labels is None or classes > MAX_CLASSES:
         return None
-    answers = next(iter(score.outputs.values())).reshape(score.samples, -1).argmax(axis=1)
+    answers = class_of([*score.outputs.values()], case)
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (score.labels.astype(np.int64), answers), 1)
     return counts

@@ -107,8 +107,7 @@ def _figure(one: Figure) -> tuple[str, str, str, str]:
 def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
     """What the model gets wrong: classes confused with each other, or values that differ from the float model's."""
     name, got = next(iter(part.score.outputs.items()))
-    classes = got[0].size
-    counts = confusion_counts(part.score, classes) if facts.recipe.task == "classification" else None
+    counts = confusion_counts(part.score, facts.recipe.meaning) if facts.recipe.task == "classification" else None
     if counts is None and part.reference is None:
         return (
             f"Values of {name}",
@@ -120,7 +119,7 @@ def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
         reference = next(iter(part.reference.outputs.values()))
         note = f"Up to {figures.POINTS} values, evenly over the range; points on the diagonal have no error."
         return f"Values of {name}", figures.errors(reference, got, name), note
-    labels = _labels(facts.recipe.labels.names, classes)
+    labels = _labels(facts.recipe.labels.names, len(counts))
     worst = confused(counts, labels)
     note = f"Most frequent: {', '.join(worst)}." if worst else "No sample was misclassified."
     return "Confusion matrix", figures.confusion(counts, labels), note

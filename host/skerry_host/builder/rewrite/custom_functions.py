@@ -5,6 +5,7 @@ On int8 the whole is one table. erf is formula 7.1.26 of Abramowitz and Stegun, 
 arguments up to tan(pi/8) (Cephes, atanf.c), to which half angles lead.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,7 @@ class _Writer:
 
 def _options(name: str) -> Any:
     known = {"ADD": "Add", "SUB": "Sub", "MUL": "Mul", "DIV": "Div", "EXP": "Exp", "ABS": "Abs"}
+    known["MAXIMUM"] = "MaximumMinimum"
     return getattr(schema, f"{known[name]}OptionsT")() if name in known else None
 
 
@@ -108,6 +110,28 @@ def _asinh(w: _Writer, x: int) -> int:
     return w.op("MUL", w.op("SIGN", x), w.op("LOG", w.op("ADD", size, root)))
 
 
+def _acosh(w: _Writer, x: int) -> int:
+    """log(x + sqrt(x^2 - 1))."""
+    root = w.op("SQRT", w.op("SUB", w.op("MUL", x, x), 1.0))
+    return w.op("LOG", w.op("ADD", root, x))
+
+
+def _atanh(w: _Writer, x: int) -> int:
+    """log((1 + x) / (1 - x)) / 2."""
+    share = w.op("DIV", w.op("ADD", x, 1.0), w.op("SUB", 1.0, x))
+    return w.op("MUL", w.op("LOG", share), 0.5)
+
+
+def _asin(w: _Writer, x: int) -> int:
+    """atan(x / sqrt(1 - x^2)), with the root kept above 0."""
+    inner = w.op("MAXIMUM", w.op("SUB", 1.0, w.op("MUL", x, x)), 1e-12)
+    return _atan(w, w.op("MUL", x, w.op("RSQRT", inner)))
+
+
+def _acos(w: _Writer, x: int) -> int:
+    return w.op("SUB", math.pi / 2, _asin(w, x))
+
+
 def _inv(w: _Writer, x: int) -> int:
     return w.op("DIV", 1.0, x)
 
@@ -117,8 +141,12 @@ def _expm1(w: _Writer, x: int) -> int:
 
 
 FUNCTIONS: dict[str, Callable[[_Writer, int], int]] = {
+    "Acos": _acos,
+    "Acosh": _acosh,
+    "Asin": _asin,
     "Asinh": _asinh,
     "Atan": _atan,
+    "Atanh": _atanh,
     "Cosh": _cosh,
     "Erf": _erf,
     "Erfc": _erfc,

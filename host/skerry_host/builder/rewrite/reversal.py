@@ -34,7 +34,9 @@ def write_reversals(model: Any) -> str | None:
     if found:
         main.operators = made
         drop_unread(model)
-    return f"{len(found)} reversals written as slices" if found else None
+    if not found:
+        return None
+    return f"{len(found)} {'reversal' if len(found) == 1 else 'reversals'} written as slices"
 
 
 def _axis(model: Any, op: Any) -> int | None:

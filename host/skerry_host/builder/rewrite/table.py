@@ -25,6 +25,8 @@ from skerry_host.builder.rewrite.grouped import grouped_to_depthwise
 from skerry_host.builder.rewrite.interface import fixed_batch, signature
 from skerry_host.builder.rewrite.loops import unroll_loops
 from skerry_host.builder.rewrite.names import builtin_codes
+from skerry_host.builder.rewrite.normalisation import centre_first, multiply_by_inverse_root
+from skerry_host.builder.rewrite.response_normalisation import response_as_dense
 from skerry_host.builder.rewrite.reversal import write_reversals
 from skerry_host.builder.rewrite.sequence_lstm import unroll_sequence_lstm
 
@@ -39,10 +41,13 @@ REWRITES: tuple[Rewrite, ...] = (
     fold_float16,
     fuse_dilation,
     add_pairs,
+    centre_first,
+    multiply_by_inverse_root,
     multiply_powers,
     multiply_by_reciprocal,
     floor_quotients,
     cumsum_as_dense,
+    response_as_dense,
     subtract_negated,
     flatten_biases,
     grouped_to_depthwise,

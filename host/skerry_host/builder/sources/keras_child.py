@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-WRITTEN_LATER = {"Asinh", "Atan", "Cosh", "Erf", "Erfc", "Expm1", "Inv", "Reciprocal", "Sinh", "Softsign", "Tan"}
+WRITTEN_LATER = {"Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Erf", "Erfc", "Expm1", "Inv"}
+WRITTEN_LATER |= {"Reciprocal", "Sinh", "Softsign", "Tan"}
 """The keys of `rewrite.custom_functions.FUNCTIONS`, which is not installed here."""
 QAT = "2 (QAT)"
 """Stands for the version of Keras where layers are wrapped: the package that wraps them knows Keras 2 only."""
@@ -139,6 +140,7 @@ def _keras(tf: Any, model: Any, wanted: dict[str, Any]) -> Converted:
     tensors = list(getattr(model, "inputs", None) or [])
     if not tensors:
         raise UnfitError("has inputs of unknown sizes", "call it once before it is saved, or write it with keras.Input")
+    settle_recurrent(_layers(model))
     inputs = [tensor.name.partition(":")[0] for tensor in tensors]
     _require_known(wanted, inputs)
     every = [_form(tf, name, tensor, wanted["shapes"]) for name, tensor in zip(inputs, tensors, strict=True)]
@@ -174,8 +176,27 @@ def _names(model: Any, plain: list[str]) -> list[str]:
 
 def _most_ids(model: Any) -> int:
     """Ids under it are in the vocabulary of every embedding; 2 where there is none."""
-    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else model.layers  # noqa: SLF001
-    return min((int(layer.input_dim) for layer in layers if type(layer).__name__ == "Embedding"), default=2)
+    return min((int(layer.input_dim) for layer in _layers(model) if type(layer).__name__ == "Embedding"), default=2)
+
+
+def _layers(model: Any) -> list[Any]:
+    """All layers, those within others too."""
+    return list(model._flatten_layers() if hasattr(model, "_flatten_layers") else model.layers)  # noqa: SLF001
+
+
+def settle_recurrent(layers: Sequence[Any]) -> None:
+    """Leave out dropout, which counts in variables even where nothing is trained; refuse what remembers samples."""
+    for layer in layers:
+        if getattr(layer, "stateful", False) is True and hasattr(layer, "cell"):
+            raise UnfitError(
+                f"has a recurrent layer that keeps its state from sample to sample: {layer.name} (stateful=True)",
+                "give the state as an input (initial_state) and an output (return_state=True), and feed it back with "
+                "[inputs.NAME] feedback",
+            )
+        for name in ("dropout", "recurrent_dropout"):
+            given = isinstance(getattr(type(layer), name, None), property)  # by the cell, which is a layer, too
+            if hasattr(layer, "state_size") and getattr(layer, name, False) and not given:
+                setattr(layer, name, 0.0)
 
 
 def _frozen(tf: Any, call: Callable[..., list[Any]], forms: list[Any]) -> Any:

@@ -1,6 +1,7 @@
 """From `[data]` of a recipe to two sets of samples: of every format, and refused in one line where they do not fit."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -187,6 +188,59 @@ def test_one_npz_file_is_not_split_and_other_formats_are_not_guessed(tmp_path):
     assert "a .npz file is not split" in refused(loaded_in(tmp_path, data='folder = "x.npz"'))
     (tmp_path / "x.json").write_text(json.dumps([1]), "utf-8")
     assert "is no .npz, .csv, .json (COCO) or data.yaml" in refused(loaded_in(tmp_path, data='folder = "x.json"'))
+
+
+def test_a_folder_of_two_npz_files_is_two_sets(tmp_path):
+    for name, count in (("calibration", 8), ("evaluation", 9)):
+        pixels = np.random.default_rng(count).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+        (tmp_path / "data").mkdir(exist_ok=True)
+        np.savez(tmp_path / "data" / f"{name}.npz", inputs=pixels, labels=np.arange(count) % 2)
+    data = load(loaded_in(tmp_path), classes=2)
+    assert (len(data.calibration), len(data.evaluation)) == (8, 9)
+    assert set(data.sha256) == {"calibration", "evaluation"}
+
+
+def test_the_annotations_of_instances_are_taken_before_those_of_captions(tmp_path):
+    for part, count in (("train", 6), ("val", 4)):
+        pictures = [(at, f"{at}.png", 8, 8) for at in range(count)]
+        boxes = [{"image_id": at, "category_id": 1, "bbox": [0, 0, 4, 4]} for at in range(count)]
+        for at in range(count):
+            image(tmp_path / "data" / f"{part}2017" / f"{at}.png", at + 10 * count)
+        coco(tmp_path / "data" / "annotations" / f"captions_{part}2017.json", pictures, [], ())
+        coco(tmp_path / "data" / "annotations" / f"instances_{part}2017.json", pictures, boxes)
+    data = load(loaded_in(tmp_path, "detection"))
+    assert (len(data.calibration), len(data.evaluation)) == (6, 4)
+    assert data.names == ("cat", "dog")
+
+
+def test_the_splits_of_data_yaml_are_the_two_sets(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "data.yaml").write_text("train: images/a\nval: images/b\nnames: [cat]\n", "utf-8")
+    for part, count in (("a", 5), ("b", 3)):
+        for at in range(count):
+            image(tmp_path / "data" / "images" / part / f"{at}.png", at + 10 * count)
+            text = tmp_path / "data" / "labels" / part / f"{at}.txt"
+            text.parent.mkdir(parents=True, exist_ok=True)
+            text.write_text("0 0.5 0.5 0.2 0.2", "utf-8")
+    data = load(loaded_in(tmp_path, "detection", 'folder = "data/data.yaml"'))
+    assert (len(data.calibration), len(data.evaluation)) == (5, 3)
+
+
+def test_a_class_without_a_sample_is_said(tmp_path):
+    class_folders(tmp_path / "data", {"cat": 9, "dog": 9})
+    data = load(loaded_in(tmp_path, more='[labels]\nnames = ["cat", "dog", "emu"]'), classes=3)
+    assert any("no sample is of emu" in note for note in data.notes)
+
+
+def test_names_of_files_that_are_no_text_or_control_a_terminal_are_cleaned(tmp_path):
+    class_folders(tmp_path / "data", {"cat": 9, "dog": 9})
+    for name in (b"\xff.png", b"\x1b[31m.png", b"a\nb.txt"):
+        (tmp_path / "data" / "cat" / os.fsdecode(name)).write_bytes(b"?")
+    data = load(loaded_in(tmp_path), classes=2)
+    assert len(data.left_out) == 2
+    for text in (*data.left_out, *data.notes):
+        assert text.isprintable()
+        text.encode()
 
 
 def test_a_model_of_several_inputs_needs_an_npz(tmp_path):

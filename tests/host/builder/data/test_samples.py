@@ -109,3 +109,21 @@ def test_labels_of_another_number_than_a_detectors_classes_are_refused(make_reci
     with pytest.raises(RecipeError, match="10 names, the model has 3 classes"):
         load_data(loaded, [IMAGE], 3)
     assert load_data(loaded, [IMAGE], 0).calibration
+
+
+SHAPES = {
+    "planes": ((20, 3, 32, 48), (1, 32, 48, 3), "are planes"),
+    "a single sample": ((32, 48, 3), (1, 32, 48, 3), "a single sample"),
+    "flat": ((20, 4608), (1, 32, 48, 3), "are flat"),
+    "another order": ((20, 48, 32, 3), (1, 32, 48, 3), "the axes are in another order"),
+    "another size": ((20, 32, 32, 3), (1, 32, 48, 3), "the model takes Nx32x48x3"),
+}
+
+
+@pytest.mark.parametrize(("shape", "wanted", "words"), SHAPES.values(), ids=SHAPES.keys())
+def test_a_shape_that_does_not_fit_is_explained_where_that_is_plain(make_recipe, shape, wanted, words):
+    content = npz(RANDOM.integers(0, 256, shape, dtype=np.uint8), np.arange(shape[0]) % 10)
+    loaded = load_recipe(make_recipe(files={"calibration.npz": content}))
+    with pytest.raises(RecipeError) as refused:
+        load_data(loaded, [TensorSpec("image", "float32", wanted)], 10)
+    assert words in refused.value.issues[0]

@@ -3,11 +3,13 @@
 import tomllib
 import zipfile
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.init.choices import Choice, apart, questions, recipe_text
-from skerry_host.builder.init.facts import ModelFacts, model_facts, model_name
+from skerry_host.builder.init.facts import ModelFacts, _names, model_facts, model_name
 from skerry_host.builder.init.guesses import DataFacts, decoder_of, labels_of, layout_of, resize_of, shapes_of, task_of
 from skerry_host.builder.recipe.errors import ModelError
 from tests.kit.linear_models import linear_model
@@ -129,6 +131,28 @@ def test_labels_that_are_packed_into_a_tflite_file_are_found(tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("labels.txt", "cat\ndog\n")
     assert model_facts(path).names == ("cat", "dog")
+
+
+def test_what_an_exporter_has_written_into_an_onnx_file_is_read(tmp_path):
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["images"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    said = {"names": "{0: 'apple', 1: \"ann's\"}", "task": "detect", "imgsz": "[480, 640]", "author": "Ultralytics"}
+    helper.set_model_props(model, said)
+    onnx.save(model, tmp_path / "m.onnx")
+    found = model_facts(tmp_path / "m.onnx")
+    assert (found.names, found.task, found.pixels) == (("apple", "ann's"), "detection", (480, 640))
+    assert found.ultralytics
+    assert list(found.open_inputs) == ["images"]
+
+
+@pytest.mark.parametrize("names", ["__import__('os')", "{0: 'a', 2: 'b'}", "[" * 500, "", "7"])
+def test_names_that_are_none_are_not_taken_and_run_nothing(names):
+    assert _names(names) == ()
 
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path):

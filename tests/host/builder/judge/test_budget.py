@@ -7,8 +7,10 @@ from msgspec.structs import replace
 from skerry_agent.wire.manifest import ChannelSignal, Quality
 from skerry_host.builder.judge.gates import Measured, allowed_loss, far_above, loss, run_gates
 from skerry_host.builder.judge.intervals import bootstrapped
+from skerry_host.builder.judge.tasks.base import Known, Measure, View
+from skerry_host.builder.judge.tasks.table import measure
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
-from skerry_host.builder.recipe.recipe import Budget
+from skerry_host.builder.recipe.recipe import Budget, Task
 
 GRAPH = Graph(
     1, tuple(Tensor(i, f"t{i}", "int8", (1, 4), (1, 4), 0) for i in range(2)), (Op(0, "ABS", 1, False, (0,), (1,)),),
@@ -114,3 +116,20 @@ def test_a_bootstrapped_interval_is_as_wide_as_the_formula_s_and_always_the_same
     assert (low, high) == bootstrapped(lambda chosen: float(values[chosen].mean()), 400)
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.35)
     assert low < values.mean() < high
+
+
+def top1_of(answers: list[int], labels: list[int]) -> Measure:
+    outputs = np.eye(4)[answers]
+    return measure([outputs], Known(labels, None, len(labels)), Task("classification"), View())
+
+
+def test_chance_is_what_answers_reach_that_have_nothing_to_do_with_the_samples():
+    """A rare class makes no good model a guess, and a model that always says the commonest class is one."""
+    rare = [0] * 90 + [1] * 10
+    good, constant = top1_of([0] * 88 + [1] * 12, rare), top1_of([0] * 100, rare)
+    assert good.chance == pytest.approx(0.88 * 0.9 + 0.12 * 0.1)
+    assert (constant.value, constant.chance) == (0.9, pytest.approx(0.9))
+
+
+def test_samples_of_one_class_show_no_chance():
+    assert top1_of([2, 2, 1], [2, 2, 2]).chance is None

@@ -1,5 +1,7 @@
 """Channels are judged by their own signal: a block that is lost in the steps of another is refused by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,7 +88,7 @@ BLOCKS = {
 @pytest.mark.parametrize("case", BLOCKS)
 def test_channels_are_of_one_kind_as_the_graph_and_their_values_say(case: str):
     graph, reaches, expected = BLOCKS[case]
-    assert blocks_of(graph, 0, extremes(reaches)) == expected
+    assert replace(blocks_of(graph, 0, extremes(reaches)), mixed=frozenset()) == expected
 
 
 def test_what_a_task_says_of_an_output_goes_before_its_values():
@@ -196,3 +198,32 @@ def test_scales_are_those_of_the_parts_where_outputs_are_joined():
     assert [start for start, _ in found[0][1]] == [0, 4]
     assert [scale for _, scale in found[0][1]] == pytest.approx([2.5, 0.1])
     assert found[1][1] == [(0, pytest.approx(0.3))]
+
+
+POSE = net(("CONCATENATION", [(1, 30, 4), (1, 30, 9)], (1, 30, 13)))
+
+
+def keypoints() -> np.ndarray:
+    """Boxes, and three points of x, y in pixels and how visible they are, one after the other."""
+    pixels = RNG.uniform(0, 640, (50, 30, 13))
+    pixels[..., [6, 9, 12]] = RNG.uniform(0, 1, (50, 30, 3))
+    return pixels.astype(np.float32)
+
+
+def test_channels_of_another_kind_between_others_are_refused_by_their_number():
+    """They lie one by one between pixels, so that no block of them could be cut off."""
+    reference = keypoints()
+    found = signals(reference, rounded(reference, 2.5), [(0, 2.5)], POSE)
+    problems = [problem for one in found if (problem := channel_problem(one, Budget()))]
+    assert len(problems) == 1
+    assert problems[0].startswith("output y, 3 of channels 6..12: their values span 0.4 steps")
+
+
+def test_classes_that_no_sample_shows_are_of_no_other_kind():
+    """However many: after a softmax, and as products of probabilities."""
+    reference = RNG.uniform(0, 1, (50, 8)).astype(np.float32)
+    reference[:, ::2] *= 0.001
+    sums, scales = _summed(reference, rounded(reference, 1 / 256)), {1: [(0, 1 / 256)]}
+    for last in ("SOFTMAX", "MUL"):
+        found = channel_signals("y", sums, OutputForm(net((last, [(1, 8), (1, 8)], (1, 8))), 0, False, scales))
+        assert [channel_problem(one, Budget()) for one in found] == [""]

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.evaluate import evaluate, sqnr_by_output
-from skerry_host.builder.judge.paired import FIRST, PairedEvaluation
+from skerry_host.builder.judge.paired import FIRST, MOST_IN_MEMORY, PairedEvaluation, room_for
 from skerry_host.builder.recipe.recipe import Budget, Recipe, load_recipe
 from tests.kit.recipes import FASHION
 
@@ -78,3 +78,12 @@ def test_without_labels_the_float_model_is_right(case: Case):
     assert (found.reference.value, found.score.metric, found.score.labels) == (1.0, "agreement", None)
     assert FIRST <= found.sampling.samples < COUNT
     assert 0.9 < found.score.value <= 1
+
+
+def test_answers_that_are_many_and_large_are_kept_on_disk():
+    """A detector's of some hundred images are gigabytes."""
+    small, large = (room_for((count, 1024), np.dtype(np.float32)) for count in (4, MOST_IN_MEMORY // 4096 + 1))
+    assert not isinstance(small, np.memmap)
+    assert isinstance(large, np.memmap)
+    large[-1] = 3.0
+    assert large[-1, -1] == 3.0

@@ -130,6 +130,8 @@ REDUCED = [
     ("InstanceNormalization", CUBE, {1: some(8), 2: some(8)}, {}),
     ("LpNormalization", IMAGE, {}, {"axis": 1}),
     ("LpNormalization", IMAGE, {}, {"axis": 1, "p": 1}),
+    ("MeanVarianceNormalization", IMAGE, {}, {}),
+    ("LRN", CUBE, {}, {"size": 5, "alpha": 0.3}),
     ("CumSum", IMAGE, {1: np.array(2, np.int64)}, {"reverse": 1}),
 ]
 RESIZED = [
@@ -175,6 +177,10 @@ ACTIVATIONS = [
     ("Clip", {"max": 0.75}, 6),
     *((kind, {}, 18) for kind in ("Relu", "Sigmoid", "Tanh", "Softplus", "Mish")),
     *((kind, {}, 18) for kind in ("HardSwish", "Elu", "Exp", "Abs", "Neg")),
+    ("Elu", {"alpha": 0.5}, 18),
+    ("Celu", {"alpha": 2.0}, 18),
+    ("Selu", {}, 18),
+    ("Softsign", {}, 18),
     ("LeakyRelu", {"alpha": 0.2}, 18),
     ("HardSigmoid", {}, 18),
     ("Gelu", {}, 20),
@@ -286,6 +292,19 @@ def test_a_division_by_a_root_becomes_a_product():
     assert "DIV" not in kinds
 
 
+def test_the_largest_and_where_they_are():
+    model = one("TopK", SEQUENCE, {1: ints(3)}, outputs=2, axis=1)
+    model.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
+    compare(model)
+
+
+def test_an_infinite_limit_is_none():
+    """JAX writes the largest of a value and minus infinity: a weight that is not finite."""
+    nodes = [helper.make_node("Max", ["x", "k"], ["m"]), helper.make_node("Relu", ["m"], ["y"])]
+    _made, kinds = compare(graph(nodes, [SEQUENCE], {"k": np.array(-np.inf, np.float32)}))
+    assert kinds == ["RELU"]
+
+
 def test_outputs_that_are_one_value_or_an_input_are_tensors_of_their_own():
     nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Identity", ["r"], ["s"])]
     nodes.append(helper.make_node("Identity", ["x"], ["t"]))
@@ -321,8 +340,7 @@ def test_padding_never_wins_a_max_pool():
     ("kind", "attributes"),
     [
         ("ThresholdedRelu", {}),
-        ("LRN", {"size": 3}),
-        ("Elu", {"alpha": 0.5}),
+        ("LRN", {"size": 4}),
         ("MaxPool", {"kernel_shape": [2, 2], "dilations": [2, 2]}),
     ],
 )

@@ -47,7 +47,7 @@ CASES = {
     "a misspelt task": (
         [('task = "classification"', 'task = "clasification"')],
         {},
-        ["task: 'clasification' is none of classification, ", "did you mean classification?"],
+        ["task: 'clasification' is none of classification, multilabel", "did you mean classification?"],
     ),
     "mistakes and missing files in one round": (
         [('io = "int8"', 'io = "int4"'), ('"calibration.npz"', '"calibratoin.npz"')],

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from skerry_agent.wire.manifest import Quality
+from skerry_agent.wire.postprocess import Postprocess
 from skerry_host.boards import Peak, list_boards, load_board
 from skerry_host.builder.build import Build, BuildRequest, build
 from skerry_host.builder.judge.evaluate import Score
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor, describe
 from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.recipe.errors import BuildRefused
+from skerry_host.builder.recipe.recipe import Task
 from skerry_host.builder.report import figures
 from skerry_host.builder.report.cost import Cost, costs
 from skerry_host.builder.report.facts import Facts, confused, confusion_counts, crossings
@@ -132,10 +134,20 @@ def test_what_runs_on_the_accelerator_has_its_bounds():
 def test_confusion_is_counted_by_true_class_and_answer():
     outputs = np.eye(3)[[0, 1, 1, 2, 0]]
     score = Score("top1", 5, 0.6, (0.2, 0.9), {"out": outputs}, np.array([0, 1, 2, 2, 2]))
-    counts = confusion_counts(score, 3)
+    counts = confusion_counts(score, Task("classification"))
     assert counts.tolist() == [[1, 0, 0], [0, 1, 0], [1, 1, 1]]
     assert confused(counts, ["a", "b", "c"]) == ["c as a (1)", "c as b (1)"]
-    assert confusion_counts(Score("top1", 5, 0.6, (0.2, 0.9), {"out": outputs}), 3) is None
+    assert confusion_counts(Score("top1", 5, 0.6, (0.2, 0.9), {"out": outputs}), Task("classification")) is None
+
+
+def test_a_class_that_means_nothing_is_no_answer():
+    """Its column comes first: without that every answer would be counted one class too far."""
+    outputs = np.array([[0.1, 0.9, 0.0], [0.9, 0.0, 0.1]])
+    score = Score("top1", 2, 1.0, (0.2, 1.0), {"out": outputs}, np.array([0, 1]))
+    task = Task("classification", Postprocess("classes", background=0))
+    assert confusion_counts(score, task).tolist() == [[1, 0], [0, 1]]
+    single = Score("top1", 2, 1.0, (0.2, 1.0), {"out": np.array([[0.2], [0.8]])}, np.array([0, 1]))
+    assert confusion_counts(single, Task("classification", Postprocess("classes"))).tolist() == [[1, 0], [0, 1]]
 
 
 def test_scales_and_ticks():

@@ -9,11 +9,13 @@ from skerry_agent.processing import Feeding, join_outputs
 from skerry_agent.wire.manifest import Join, Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.evaluate import real_outputs
+from skerry_host.builder.judge.gates import channel_problem
+from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.modelfile.channel_blocks import Blocks
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.pipeline import quantize
-from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.recipe.recipe import Budget, Data, Quantize, Recipe, SourcePlan
 from skerry_host.builder.rewrite.split_outputs import split_outputs
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import SourceModel, load_source
@@ -109,3 +111,16 @@ def test_joined_outputs_stand_where_their_first_part_was():
     whole = join_outputs(parts, (Join("y", (1, 2), 1),))
     assert [part.shape for part in whole] == [(1, 2), (1, 4), (1, 4)]
     assert whole[1].tolist() == [[1, 2, 2, 2]]
+
+
+def test_a_quantized_source_whose_scores_are_lost_is_refused_by_name(tmp_path):
+    """It came so: there is no float model to say what it had, but its own values are all one."""
+    source = load(channels_first(), tmp_path)
+    whole = quantize(replace(source, whole=1), SAMPLES, PLAIN, Quantize())
+    recipe = Recipe(1, "m", "raw", "x", SourcePlan("m"), Data("c", "e"))
+    found = PairedEvaluation(whole, SAMPLES, recipe).compare(whole)
+    problems = [problem for one in found.channels if (problem := channel_problem(one, Budget()))]
+    assert len(problems) == 1
+    assert problems[0].startswith("output y, channels 4..6: their values span 0")
+    parts = quantize(source, SAMPLES, PLAIN, Quantize())
+    assert PairedEvaluation(parts, SAMPLES, recipe).compare(parts).channels == ()

@@ -8,12 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skerry_agent.processing import Feeding
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.signal import sqnr_db
+from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources import code, keras
 from skerry_host.builder.sources.converters import VARIABLE
 from skerry_host.builder.sources.load import from_converted, load_source
 from tests.kit.converters import needs_tensorflow, tensorflow
+from tests.kit.float_graphs import answers
 
 DIGITS = Path(__file__).resolve().parents[4] / "models/digits/digits.keras"
 MAKE = """
@@ -25,6 +33,21 @@ model.compile(optimizer="adam", loss="mse")
 sample = np.arange(6, dtype=np.float32)[None]
 np.save("expected.npy", model.predict(sample, verbose=0))
 model.save("m.keras"); model.save("m.h5"); model.export("saved", verbose=False)
+L = keras.layers
+i = x = keras.Input((8, 8, 3))
+for layer in (L.LeakyReLU(), L.PReLU(shared_axes=[1, 2], alpha_initializer="random_normal"), L.LayerNormalization()):
+    x = layer(L.Conv2D(8, 3, padding="same")(x))
+for name in ("softsign", "mish", "softplus", "elu", "selu", "hard_shrink"):
+    x = L.Activation(name)(L.Conv2D(8, 1)(x))
+x = L.Conv1D(6, 3, dilation_rate=2)(L.GroupNormalization(2)(L.Reshape((16, 32))(x)))
+sums = keras.ops.cumsum(keras.ops.abs(x), axis=1)[:, 3]
+x = L.Concatenate()([L.GlobalMaxPooling1D()(x), keras.ops.min(x, axis=1), sums])
+keras.Model(i, L.Dense(4)(x)).save("layers.keras")
+steps = keras.Input((5, 3))
+rnn = keras.layers.Bidirectional(keras.layers.LSTM(4, dropout=0.2, recurrent_dropout=0.2))(steps)
+keras.Model(steps, keras.layers.Dense(2)(rnn)).save("recurrent.keras")
+steps = keras.Input((5, 3), batch_size=1)
+keras.Model(steps, keras.layers.GRU(4, stateful=True, name="memory")(steps)).save("stateful.keras")
 x = keras.Input((6,))
 keras.Model(x, keras.layers.Lambda(lambda v: v * 2)(x)).save("lambda.keras")
 keras.Model(x, keras.layers.Lambda(lambda v: v * 2)(x)).save("lambda.h5")
@@ -126,6 +149,25 @@ def converted(made: Path, name: str):
     kind, source, _plan = WANTED[name]
     said = (made / f"{name}.json").read_text()
     return from_converted(made / source, keras.made(made / source, kind, made / f"{name}.tflite", said))
+
+
+@needs_tensorflow
+def test_layers_that_a_quantizer_does_not_know_are_int8_throughout(made):
+    """Many kinds in one model, because each start of TensorFlow takes seconds."""
+    source = load_source(made / "layers.keras")
+    samples = np.random.default_rng(0).random((32, 8, 8, 3), np.float32)
+    model = quantize(source, Samples.of(samples), Feeding(), Quantize())
+    assert describe(read_model(model)).float_ops() == []
+    assert sqnr_db(answers(source.data, samples[:, None]), answers(model, samples[:, None])) > 20
+
+
+@needs_tensorflow
+def test_a_recurrent_model_is_written_out_and_one_that_remembers_samples_is_named(made):
+    source = load_source(made / "recurrent.keras")
+    assert any("2 recurrent layers unrolled (5, 5 steps)" in change for change in source.changes)
+    assert "WHILE" not in {op.name for op in source.graph.ops}
+    with pytest.raises(ModelError, match=r"keeps its state from sample to sample: memory \(stateful=True\)"):
+        load_source(made / "stateful.keras")
 
 
 @needs_tensorflow

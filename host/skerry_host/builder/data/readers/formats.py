@@ -42,19 +42,35 @@ def format_of(place: Path) -> DataFormat:
     if suffixes & rows.SUFFIXES:
         return "csv"
     if ".npz" in suffixes:
-        raise UnusableDataError(f"{place}: is a folder of .npz files: name one for calibration, one for evaluation")
+        return "npz"
     raise UnusableDataError(f"{place}: has no images, no WAV files and no tables")
 
 
 def parts_of(place: Path, kind: str) -> tuple[Path, Path] | None:
     """What a data set that is split already has for calibration and for evaluation, None where it is not."""
+    if place.suffix.lower() in yolo.YAMLS and place.is_file():
+        return _splits_of(place)
     if not place.is_dir():
         return None
     if kind == "coco":
-        return _named([path for path in walk(place) if coco.is_coco(path)])
-    if kind == "csv":
-        return _named([path for path in walk(place) if path.suffix.lower() in rows.SUFFIXES])
+        return _named(_annotations(place))
+    if kind in {"csv", "npz"}:
+        suffixes = rows.SUFFIXES if kind == "csv" else {".npz"}
+        return _named([path for path in walk(place) if path.suffix.lower() in suffixes])
     return _named(folders(place)) or next((found for one in folders(place) if (found := _named(folders(one)))), None)
+
+
+def _annotations(folder_of: Path) -> list[Path]:
+    """COCO's files of boxes: one that is called `instances` stands beside captions and keypoints of the same images."""
+    found = [path for path in walk(folder_of) if coco.is_coco(path)]
+    return [path for path in found if path.stem.startswith("instances")] or found
+
+
+def _splits_of(yaml: Path) -> tuple[Path, Path] | None:
+    """What a data.yaml says, where each split is one place."""
+    found = {split: places[0] for split, places in yolo.splits(yaml).items() if len(places) == 1}
+    judged = found.get("val", found.get("test"))
+    return (found["train"], judged) if "train" in found and judged is not None else None
 
 
 def _of_file(place: Path) -> DataFormat:

@@ -93,9 +93,10 @@ def decode(path: Path, smaller: int = 1) -> Array:
 
 @dataclass(slots=True)
 class ImageFiles:
-    """Image files as samples of a model with one input; keeps the last ones that were decoded, in bounded memory."""
+    """Image files as samples of a model with one input; keeps `limit` bytes of the last decoded ones."""
 
     paths: Sequence[Path]
+    limit: int = CACHED_BYTES
     _headers: dict[int, Header] = field(default_factory=dict)
     _kept: "OrderedDict[int, Array]" = field(default_factory=OrderedDict)
     _bytes: int = 0
@@ -131,11 +132,11 @@ class ImageFiles:
 
     def _keep(self, index: int, pixels: Array) -> None:
         with self._lock:
-            if index in self._kept or pixels.nbytes > CACHED_BYTES:
+            if index in self._kept or pixels.nbytes > self.limit:
                 return
             self._kept[index] = pixels
             self._bytes += pixels.nbytes
-            while self._bytes > CACHED_BYTES:
+            while self._bytes > self.limit:
                 _old, dropped = self._kept.popitem(last=False)
                 self._bytes -= dropped.nbytes
 

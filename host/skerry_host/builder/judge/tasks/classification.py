@@ -27,8 +27,18 @@ def judge(outputs: Outputs, truth: Truth, case: Case) -> Measure:
     """How often the largest output is that of the right class."""
     labels, scores = np.asarray(truth), scores_of(outputs, case)
     answers = chosen(scores, case.meaning.postprocess.min_score)
-    majority = float(np.bincount(labels.astype(np.int64)).max()) / len(labels)
-    return share("top1", answers == labels, majority, _figures(scores, answers, labels))
+    return share("top1", answers == labels, _chance(answers, labels), _figures(scores, answers, labels))
+
+
+def _chance(answers: Array, labels: Array) -> float | None:
+    """What these answers would reach if they had nothing to do with the samples; None where all are of one class.
+
+    The agreement that Cohen expects by chance ("A coefficient of agreement for nominal scales", 1960): of a model that
+    always says the commonest class it is that class's share, of a good one on the same samples it is less.
+    """
+    size = int(max(answers.max(initial=0), labels.max(initial=0))) + 1
+    said, there = (np.bincount(one.astype(np.int64), minlength=size) / len(labels) for one in (answers, labels))
+    return None if np.count_nonzero(there) < 2 else float((said * there).sum())
 
 
 def agree(outputs: Outputs, reference: Outputs, case: Case) -> Measure:
@@ -63,10 +73,14 @@ def top1(outputs: Array, labels: Array) -> Array:
     return marks
 
 
+def class_of(outputs: Outputs, case: Case) -> Array:
+    """The class of each answer (N,)."""
+    return chosen(scores_of(outputs, case), case.meaning.postprocess.min_score)
+
+
 def classes(outputs: Outputs, case: Case) -> Classes:
-    """The class of each answer."""
-    found = chosen(scores_of(outputs, case), case.meaning.postprocess.min_score)
-    return [frozenset({int(one)}) for one in found]
+    """The class of each answer, alone."""
+    return [frozenset({int(one)}) for one in class_of(outputs, case)]
 
 
 def truth_classes(truth: Truth) -> Classes:

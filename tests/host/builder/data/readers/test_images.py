@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from skerry_host.builder.data.readers.base import DamagedError
-from skerry_host.builder.data.readers.images import CACHED_BYTES, ImageFiles, conversions, decode, look
+from skerry_host.builder.data.readers.images import ImageFiles, conversions, decode, look
 
 RANDOM = np.random.default_rng(3)
 COLOURS = RANDOM.integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -111,9 +111,20 @@ def test_what_cannot_be_decoded_is_damaged_and_takes_no_memory(tmp_path, case):
 
 
 def test_decoded_images_are_kept_within_a_bound(tmp_path):
-    Image.new("RGB", (6000, 6000)).save(tmp_path / "x.png", compress_level=1)
-    files = ImageFiles([tmp_path / "x.png"] * 4)
+    Image.new("RGB", (100, 100)).save(tmp_path / "x.png")
+    files = ImageFiles([tmp_path / "x.png"] * 4, limit=70_000)
     for at in range(4):
-        assert files[at][0].shape == (6000, 6000, 3)
-        assert files._bytes <= CACHED_BYTES
+        assert files[at][0].shape == (100, 100, 3)
+        assert files._bytes <= 70_000
     assert len(files._kept) == 2
+
+
+def test_a_large_jpeg_that_is_cut_off_is_found_without_decoding_it_in_full(tmp_path):
+    blocks = np.kron(RANDOM.integers(0, 256, (12, 12, 3), dtype=np.uint8), np.ones((100, 100, 1), np.uint8))
+    Image.fromarray(blocks).save(tmp_path / "x.jpg")
+    files = ImageFiles([tmp_path / "x.jpg"])
+    files.check(0)
+    assert not files._kept
+    (tmp_path / "x.jpg").write_bytes((tmp_path / "x.jpg").read_bytes()[:-5000])
+    with pytest.raises(DamagedError, match="truncated"):
+        files.check(0)

@@ -1,0 +1,316 @@
+"""No rewriting of a float graph changes what it computes, and each leaves only operators that integers have."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skerry_host.builder.judge.signal import sqnr_db
+from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.rewrite.custom_functions import FUNCTIONS
+from skerry_host.builder.rewrite.table import rewrite, without_custom
+from skerry_host.builder.sources import keras_child
+from tests.kit.float_graphs import FloatMaker, answers, kinds, options
+
+RANDOM = np.random.default_rng(3)
+SHAPE = (1, 6, 4)
+SAMPLES = RANDOM.normal(0, 1.5, (3, *SHAPE)).astype(np.float32)
+LEAST_DB = 60
+RELU = schema.ActivationFunctionType.RELU
+
+
+def graph(make: Callable[[FloatMaker], str], shape: tuple[int, ...] = SHAPE) -> bytes:
+    """A graph of the input x; `make` adds the operators and names the output."""
+    made = FloatMaker()
+    made.real("x", shape)
+    return made.data(["x"], [make(made)])
+
+
+def rewritten(data: bytes) -> bytes:
+    model = read_model(data)
+    rewrite(model)
+    return write_model(model)
+
+
+def op(made: FloatMaker, kind: str, reads: list[str], options=None, shape=SHAPE) -> str:
+    name = made.real(f"{kind}{len(made._graph.tensors)}", shape)
+    made.op(kind, reads, [name], 1, options)
+    return name
+
+
+def positive(m: FloatMaker) -> str:
+    return op(m, "ADD", [op(m, "ABS", ["x"], options("Abs")), m.constant("half", [0.5])], options("Add"))
+
+
+def divided(m: FloatMaker) -> str:
+    return op(m, "DIV", ["x", m.constant("by", RANDOM.uniform(0.2, 5, 4))], options("Div"))
+
+
+def floored(m: FloatMaker) -> str:
+    return op(m, "FLOOR_DIV", ["x", positive(m)], options("FloorDiv"))
+
+
+def cumulated(m: FloatMaker, axis: int, **how) -> str:
+    return op(m, "CUMSUM", ["x", m.constant("axis", np.array(axis), "int32")], options("Cumsum", **how))
+
+
+def negated(m: FloatMaker, kind: str, *, first: bool, activation: int = 0) -> str:
+    minus = op(m, "NEG", [positive(m)], options("Neg"))
+    how = options(kind.title(), fusedActivationFunction=activation)
+    return op(m, kind, [minus, "x"] if first else ["x", minus], how)
+
+
+def normalised(m: FloatMaker, *, bias: bool, difference: bool = False) -> str:
+    """LayerNorm as Keras 3 writes it: x * s + (b - mean * s)."""
+    axis, row = m.constant("axis", [2], "int32"), (1, 6, 1)
+    keep = options("Reducer", keepDims=True)
+    mean = op(m, "MEAN", ["x", axis], keep, row)
+    spread = op(m, "SQUARED_DIFFERENCE", ["x", mean], options("SquaredDifference"))
+    variance = op(m, "MEAN", [spread, axis], keep, row)
+    root = op(m, "RSQRT", [op(m, "ADD", [variance, m.constant("eps", [1e-3])], options("Add"), row)], None, row)
+    scale = op(m, "MUL", [root, m.constant("gamma", RANDOM.uniform(0.5, 2, 4))], options("Mul"))
+    beta = m.constant("beta", RANDOM.normal(0, 1, 4))
+    if difference:
+        shift = op(m, "SUB", [beta, op(m, "MUL", [mean, scale], options("Mul"))], options("Sub"))
+    else:
+        minus = op(m, "NEG", [mean], options("Neg"), row)
+        shift = op(m, "MUL", [minus, scale], options("Mul"))
+        shift = op(m, "ADD", [shift, beta], options("Add")) if bias else shift
+    return op(m, "ADD", [op(m, "MUL", ["x", scale], options("Mul")), shift], options("Add"))
+
+
+def by_root(m: FloatMaker) -> str:
+    return op(m, "DIV", ["x", op(m, "SQRT", [positive(m)])], options("Div"))
+
+
+def added(m: FloatMaker) -> str:
+    return op(m, "ADD_N", ["x", positive(m), "x", op(m, "ABS", ["x"], options("Abs"))], options("AddN"))
+
+
+CASES = {
+    "x + NEG(y)": (lambda m: negated(m, "ADD", first=False), ["ABS", "ADD", "SUB"]),
+    "NEG(y) + x, clamped": (lambda m: negated(m, "ADD", first=True, activation=RELU), ["ABS", "ADD", "SUB"]),
+    "x - NEG(y)": (lambda m: negated(m, "SUB", first=False), ["ABS", "ADD", "ADD"]),
+    "NEG(y) - x": (lambda m: negated(m, "SUB", first=True), ["ABS", "ADD", "MUL", "SUB"]),
+    "NEG alone": (lambda m: op(m, "NEG", ["x"], options("Neg")), ["MUL"]),
+    "ADD_N": (added, ["ABS", "ADD", "ABS", "ADD", "ADD", "ADD"]),
+    "SQUARE": (lambda m: op(m, "SQUARE", ["x"], options("Square")), ["MUL"]),
+    "POW of 2": (lambda m: op(m, "POW", ["x", m.constant("two", [2.0])], options("Pow")), ["MUL"]),
+    "POW of 3 is looked up later": (lambda m: op(m, "POW", ["x", m.constant("p", [3.0])], options("Pow")), ["POW"]),
+    "division by constants": (divided, ["MUL"]),
+    "FLOOR_DIV": (floored, ["ABS", "ADD", "DIV", "FLOOR"]),
+    "CUMSUM of rows": (lambda m: cumulated(m, 1), ["TRANSPOSE", "FULLY_CONNECTED", "TRANSPOSE"]),
+    "CUMSUM of the last axis": (lambda m: cumulated(m, -1, exclusive=True), ["FULLY_CONNECTED"]),
+    "CUMSUM from the other end": (lambda m: cumulated(m, 2, reverse=True), ["FULLY_CONNECTED"]),
+    "local response normalisation": (
+        lambda m: op(
+            m,
+            "LOCAL_RESPONSE_NORMALIZATION",
+            ["x"],
+            options("LocalResponseNormalization", radius=1, bias=1.5, alpha=0.3, beta=0.75),
+            (1, 1, 6, 4),
+        ),
+        ["MUL", "FULLY_CONNECTED", "POW", "MUL"],
+    ),
+    "x / SQRT(y)": (by_root, ["ABS", "ADD", "RSQRT", "MUL"]),
+    "LayerNorm": (
+        lambda m: normalised(m, bias=True),
+        ["MEAN", "SQUARED_DIFFERENCE", "MEAN", "ADD", "RSQRT", "SUB", "MUL", "MUL", "ADD"],
+    ),
+    "LayerNorm without bias": (
+        lambda m: normalised(m, bias=False),
+        ["MEAN", "SQUARED_DIFFERENCE", "MEAN", "ADD", "RSQRT", "SUB", "MUL", "MUL"],
+    ),
+    "LayerNorm by a difference": (
+        lambda m: normalised(m, bias=True, difference=True),
+        ["MEAN", "SQUARED_DIFFERENCE", "MEAN", "ADD", "RSQRT", "SUB", "MUL", "MUL", "ADD"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_numbers_stay_and_the_operators_are_those_that_integers_have(case: str):
+    make, wanted = CASES[case]
+    image = case.startswith("local")  # of four axes, or it has no kernel
+    data, samples = (graph(make, (1, 1, 6, 4)), SAMPLES[:, None]) if image else (graph(make), SAMPLES)
+    after = rewritten(data)
+    assert kinds(after) == wanted
+    assert sqnr_db(answers(data, samples), answers(after, samples)) > LEAST_DB
+
+
+def test_a_division_by_zero_stays_one():
+    data = graph(lambda m: op(m, "DIV", ["x", m.constant("by", [1.0, 0.0, 2.0, 3.0])], options("Div")))
+    assert kinds(rewritten(data)) == ["DIV"]
+
+
+def dilated(rank: int, rate: int, padding: tuple[int, int]) -> bytes:
+    """A convolution of rows, dilated by SPACE_TO_BATCH_ND, on (1, length, channels) or (1, length, 1, channels)."""
+    length, channels, filters, size = 9, 3, 2, 3
+    before, after = padding
+    fill = -(length + before + after) % rate
+    per = (length + before + after + fill) // rate
+    made = length + before + after - (size - 1) * rate
+    given = (1, length, channels) if rank == 3 else (1, length, 1, channels)
+    m = FloatMaker()
+    m.real("x", given)
+    more = rank - 3
+    block = m.constant("block", [rate, 1][: 1 + more], "int32")
+    m.real("s", (rate, per, channels) if rank == 3 else (rate, per, 1, channels))
+    m.op(
+        "SPACE_TO_BATCH_ND",
+        ["x", block, m.constant("pads", [[before, after + fill], [0, 0]][: 1 + more], "int32")],
+        ["s"],
+        1,
+    )
+    m.real("i", (rate, per, 1, channels))
+    if rank == 3:
+        m.op("EXPAND_DIMS", ["s", m.constant("two", np.array(2), "int32")], ["i"], 1, options("ExpandDims"))
+    weights = m.constant("w", RANDOM.normal(0, 1, (filters, size, 1, channels)))
+    m.real("c", (rate, per - size + 1, 1, filters))
+    how = options("Conv2D", padding=schema.Padding.VALID, strideH=1, strideW=1)
+    m.op("CONV_2D", ["i" if rank == 3 else "s", weights, m.constant("b", [0.5, -0.5])], ["c"], 1, how)
+    m.real("q", (rate, per - size + 1, filters))
+    if rank == 3:
+        m.op("SQUEEZE", ["c"], ["q"], 1, options("Squeeze", squeezeDims=[2]))
+    out = (1, made, filters) if rank == 3 else (1, made, 1, filters)
+    m.real("y", out)
+    left = (per - size + 1) * rate - made
+    crops = m.constant("crops", [[0, left], [0, 0]][: 1 + more], "int32")
+    m.op("BATCH_TO_SPACE_ND", ["q" if rank == 3 else "c", block, crops], ["y"], 1)
+    return m.data(["x"], ["y"])
+
+
+@pytest.mark.parametrize("rank", [3, 4])
+@pytest.mark.parametrize(("rate", "padding"), [(2, (0, 0)), (2, (2, 2)), (3, (6, 0)), (4, (0, 3))])
+def test_dilation_between_space_and_batch_is_a_dilated_convolution(rank: int, rate: int, padding: tuple[int, int]):
+    data = dilated(rank, rate, padding)
+    after = rewritten(data)
+    pad, shapes = ["PAD"] if any(padding) else [], ["RESHAPE"] if rank == 3 else []
+    assert kinds(after) == [*shapes, *pad, "CONV_2D", *shapes]
+    shape = (9, 3) if rank == 3 else (9, 1, 3)
+    samples = RANDOM.normal(0, 1, (2, 1, *shape)).astype(np.float32)
+    assert sqnr_db(answers(data, samples), answers(after, samples)) > LEAST_DB
+
+
+def sparse(values: np.ndarray) -> object:
+    """The rows of a matrix compressed (schema.fbs, SparsityParameters)."""
+    form, rows, columns = schema.SparsityParametersT(), schema.DimensionMetadataT(), schema.DimensionMetadataT()
+    form.traversalOrder, form.blockMap = np.array([0, 1], np.int32), None
+    rows.format, rows.denseSize = schema.DimensionType.DENSE, values.shape[0]
+    columns.format = schema.DimensionType.SPARSE_CSR
+    columns.arraySegmentsType = columns.arrayIndicesType = schema.SparseIndexVector.Int32Vector
+    columns.arraySegments, columns.arrayIndices = schema.Int32VectorT(), schema.Int32VectorT()
+    columns.arraySegments.values = np.concatenate([[0], np.cumsum((values != 0).sum(axis=1))]).astype(np.int32)
+    columns.arrayIndices.values = np.nonzero(values)[1].astype(np.int32)
+    form.dimMetadata = [rows, columns]
+    return form
+
+
+def test_sparse_weights_are_written_out():
+    dense = np.where(RANDOM.random((5, 4)) < 0.4, RANDOM.normal(0, 1, (5, 4)), 0).astype(np.float32)
+    m = FloatMaker()
+    m.real("x", (1, 4))
+    kept = m.constant("w", dense[dense != 0])
+    m.real("d", (5, 4))
+    m.op("DENSIFY", [kept], ["d"], 1, options("Densify"))
+    m.real("y", (1, 5))
+    m.op("FULLY_CONNECTED", ["x", "d"], ["y"], 1, options("FullyConnected"))
+    model = read_model(m.data(["x"], ["y"]))
+    weights = model.subgraphs[0].tensors[1]
+    weights.shape, weights.sparsity = np.array([5, 4], np.int32), sparse(dense)
+    data = write_model(model)
+    assert rewrite(model)[0] == "1 sparse weights written out"
+    after = write_model(model)
+    assert kinds(after) == ["FULLY_CONNECTED"]
+    sample = RANDOM.normal(0, 1, (1, 4)).astype(np.float32)
+    assert np.allclose(answers(after, [sample])[0], sample @ dense.T, atol=1e-5)
+    assert np.allclose(answers(data, [sample]), answers(after, [sample]))
+
+
+def test_a_custom_transposed_convolution_is_a_builtin_one_and_a_sum():
+    weights, bias = RANDOM.normal(0, 1, (2, 2, 2, 3)).astype(np.float32), np.array([1.0, -2.0], np.float32)
+    m = FloatMaker()
+    m.real("x", (1, 3, 3, 3))
+    m.real("y", (1, 6, 6, 2))
+    raw = np.array([1, 2, 2], "<i4").tobytes()
+    reads = ["x", m.constant("w", weights), m.constant("b", bias)]
+    m.op("Convolution2DTransposeBias", reads, ["y"], custom=raw)
+    model = read_model(m.data(["x"], ["y"]))
+    assert without_custom(model) == ["1 custom transposed convolutions written as TRANSPOSE_CONV"]
+    sample = RANDOM.normal(0, 1, (1, 3, 3, 3)).astype(np.float32)
+    wanted = np.einsum("hwc,oijc->hiwjo", sample[0], weights).reshape(6, 6, 2) + bias
+    assert kinds(write_model(model)) == ["TRANSPOSE_CONV", "ADD"]
+    assert np.allclose(answers(write_model(model), [sample])[0][0], wanted, atol=1e-5)
+
+
+MATH = {
+    "Acos": lambda x: math.acos(x / 8),
+    "Acosh": lambda x: math.acosh(abs(x) + 1),
+    "Asin": lambda x: math.asin(x / 8),
+    "Atanh": lambda x: math.atanh(x / 8),
+    "Asinh": math.asinh,
+    "Atan": math.atan,
+    "Cosh": math.cosh,
+    "Erf": math.erf,
+    "Erfc": math.erfc,
+    "Expm1": math.expm1,
+    "Inv": lambda x: 1 / x,
+    "Reciprocal": lambda x: 1 / x,
+    "Sinh": math.sinh,
+    "Softsign": lambda x: x / (1 + abs(x)),
+    "Tan": math.tan,
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "Flex"])
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_function_that_tflite_lacks_is_written_by_others(name: str, prefix: str):
+    def made(m: FloatMaker) -> str:
+        """The function where it has a value: between -1 and 1, or above 1, for some."""
+        if name == "Acosh":
+            size = op(m, "ABS", ["x"], options("Abs"))
+            return op(m, prefix + name, [op(m, "ADD", [size, m.constant("one", [1.0])], options("Add"))])
+        if name in {"Acos", "Asin", "Atanh"}:
+            return op(m, prefix + name, [op(m, "MUL", ["x", m.constant("eighth", [0.125])], options("Mul"))])
+        return op(m, prefix + name, ["x"])
+
+    model = read_model(graph(made))
+    assert len(without_custom(model)) == 1
+    wanted = np.vectorize(MATH[name])(SAMPLES.astype(np.float64))
+    assert sqnr_db(wanted, answers(write_model(model), SAMPLES)) > LEAST_DB
+
+
+def test_the_converter_leaves_for_later_just_what_is_written_out():
+    assert set(FUNCTIONS) == keras_child.WRITTEN_LATER == set(MATH)
+
+
+UNARY = {"NEG": "Neg", "SQUARE": "Square", "ABS": "Abs", "RELU": "", "LOGISTIC": "", "TANH": "", "RELU6": ""}
+BINARY = {"ADD": "Add", "SUB": "Sub", "MUL": "Mul", "MAXIMUM": "MaximumMinimum", "ADD_N": "AddN"}
+STEPS = st.tuples(st.sampled_from([*UNARY, *BINARY, "DIV", "MEAN"]), st.integers(0, 9), st.integers(0, 9))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(STEPS, min_size=1, max_size=8))
+def test_no_rewriting_changes_what_random_graphs_compute(steps: list[tuple[str, int, int]]):
+    m, values = FloatMaker(), ["x"]
+    m.real("x", SHAPE)
+    axis = m.constant("axis", [2], "int32")
+    two = m.constant("two", [2.0, -3.0, 0.5, 7.0])
+    for kind, one, other in steps:
+        left, right = values[one % len(values)], values[other % len(values)]
+        if kind == "MEAN":
+            row = op(m, kind, [left, axis], options("Reducer", keepDims=True), (1, 6, 1))
+            values.append(op(m, "MUL", [left, row], options("Mul")))
+        elif kind == "DIV":
+            values.append(op(m, kind, [left, two], options("Div")))
+        else:
+            named = UNARY.get(kind) or BINARY.get(kind)
+            reads = [left] if kind in UNARY else [left, right]
+            values.append(op(m, kind, reads, options(named) if named else None))
+    data = m.data(["x"], [values[-1]])
+    before, after = answers(data, SAMPLES[:2] / 3), answers(rewritten(data), SAMPLES[:2] / 3)
+    assert np.allclose(before, after, rtol=1e-3, atol=1e-4 * max(1.0, float(np.abs(before).max())))
