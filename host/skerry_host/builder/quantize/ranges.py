@@ -27,7 +27,7 @@ THREADS = 2
 CHUNK = 8
 """Samples prepared at a time: the quantizer's calibrator makes a list of what it is given."""
 STEEP = {"DIV", "RSQRT", "SQRT"}
-"""Operators that magnify their smallest inputs: what they read and write is never clipped, for the rare values count."""
+"""Operators that magnify small inputs: what they read and write is never clipped, for the rare values count."""
 HISTOGRAM_SAMPLES = 64
 """A histogram of values, not of samples: each sample has thousands, and fetching them all takes time."""
 
