@@ -23,6 +23,7 @@ from skerry_host.builder.data.truth import TruthError, require_mask
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
+from skerry_host.text import clean
 
 CALIBRATION_SAMPLES, EVALUATION_SAMPLES = 500, 5000
 """How many are taken where the recipe does not say it, of formats whose samples are read one by one."""
@@ -123,14 +124,18 @@ def _collected(
         wish = Selection(part.what, part.count, _check(plan.task, classes))
         good = usable(part.found, part.places, wish, progress)
         samples = Samples(Picked(part.found.inputs, good.places), _truth(part.found, good.places))
-        issues += [f"{part.what}: {issue}" for issue in _issues(samples, plan, tensor, classes, places[0])]
+        issues += _too_few(part.what, len(samples), plan)
+        found = _issues(samples, plan, tensor, classes, places[0]) if good.places else []
+        issues += [f"{part.what}: {issue}" for issue in found]
         notes += _notes(part, good)
         damaged += [f"left out of the {part.what} samples: {one}" for one in good.damaged]
         hashes[part.what] = sha256_of(part.found, good.places)
         sets.append(samples)
     if issues:
         raise RecipeError(f"data of recipe {plan.name}", issues, hint="see docs/data.md", code="data")
-    return DataSet(sets[0], sets[1], names, tuple(dict.fromkeys(notes)), tuple(damaged), hashes, parts[0].found.ordered)
+    notes += _absent(sets, plan.task, names)
+    said = tuple(dict.fromkeys(map(clean, notes)))
+    return DataSet(sets[0], sets[1], names, said, tuple(map(clean, damaged)), hashes, parts[0].found.ordered)
 
 
 def _parts(loaded: LoadedRecipe, kinds: Sequence[str], tensor: TensorSpec, notes: list[str]) -> list[_Part]:
@@ -160,6 +165,19 @@ def _parts(loaded: LoadedRecipe, kinds: Sequence[str], tensor: TensorSpec, notes
     ]
 
 
+def _absent(sets: Sequence[Samples], task: str, names: Sequence[str]) -> list[str]:
+    """Which classes no sample is of."""
+    if task != "classification" or not names or any(one.truth is None for one in sets):
+        return []
+    there = {int(index) for one in sets for index in one.classes}
+    missing = [name for index, name in enumerate(names) if index not in there]
+    return (
+        [f"data: no sample is of {listed(missing)}: nothing is known of how well they are told apart"]
+        if missing
+        else []
+    )
+
+
 def _notes(part: _Part, good: Usable) -> list[str]:
     made = [*part.found.notes, *part.found.inputs.remarks()]
     if len(good.places) < len(part.places) - len(good.damaged):
@@ -178,11 +196,14 @@ def _are_numbers(truth: Sequence[Any]) -> bool:
     return bool(truth) and isinstance(truth[0], int)
 
 
+def _too_few(what: str, count: int, plan: Recipe) -> list[str]:
+    """Fewer samples than a build can do with, or than the recipe wants."""
+    least = plan.golden.samples if what == "evaluation" else plan.data.min_calibration_samples or 2
+    return [f"{what}: {count} samples, at least {least} are needed"] if count < least else []
+
+
 def _issues(samples: Samples, plan: Recipe, tensor: TensorSpec, classes: int, place: int) -> list[str]:
-    """What makes a set unfit for the model: too few samples, their shapes and values, what is said to be right."""
-    least = max(2, plan.golden.samples)
-    if len(samples) < least:
-        return [f"{len(samples)} samples, at least {least} are needed"]
+    """What makes a set unfit for the model: the shapes and values of its samples, what is said to be right."""
     shapes: Counter[tuple[Any, ...]] = Counter()
     low, high = np.inf, -np.inf
     for sample in samples.every(max(1, len(samples) // INSPECTED)):

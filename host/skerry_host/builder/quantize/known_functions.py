@@ -53,11 +53,13 @@ def _known(at_minus_one: float) -> list[tuple[Callable[[Array], Array], Callable
 
 
 def _gelu(x: Array) -> Array:
-    return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+    values: Array = 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+    return values
 
 
 def _gelu_by_tanh(x: Array) -> Array:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    values: Array = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return values
 
 
 def _leaky(slope: float) -> Known:

@@ -195,7 +195,7 @@ def settle_recurrent(layers: Sequence[Any]) -> None:
             )
         for name in ("dropout", "recurrent_dropout"):
             given = isinstance(getattr(type(layer), name, None), property)  # by the cell, which is a layer, too
-            if hasattr(layer, "state_size") and getattr(layer, name, 0) and not given:
+            if hasattr(layer, "state_size") and getattr(layer, name, None) and not given:
                 setattr(layer, name, 0.0)
 
 

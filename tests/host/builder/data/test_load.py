@@ -1,6 +1,7 @@
 """From `[data]` of a recipe to two sets of samples: of every format, and refused in one line where they do not fit."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -223,6 +224,23 @@ def test_the_splits_of_data_yaml_are_the_two_sets(tmp_path):
             text.write_text("0 0.5 0.5 0.2 0.2", "utf-8")
     data = load(loaded_in(tmp_path, "detection", 'folder = "data/data.yaml"'))
     assert (len(data.calibration), len(data.evaluation)) == (5, 3)
+
+
+def test_a_class_without_a_sample_is_said(tmp_path):
+    class_folders(tmp_path / "data", {"cat": 9, "dog": 9})
+    data = load(loaded_in(tmp_path, more='[labels]\nnames = ["cat", "dog", "emu"]'), classes=3)
+    assert any("no sample is of emu" in note for note in data.notes)
+
+
+def test_names_of_files_that_are_no_text_or_control_a_terminal_are_cleaned(tmp_path):
+    class_folders(tmp_path / "data", {"cat": 9, "dog": 9})
+    for name in (b"\xff.png", b"\x1b[31m.png", b"a\nb.txt"):
+        (tmp_path / "data" / "cat" / os.fsdecode(name)).write_bytes(b"?")
+    data = load(loaded_in(tmp_path), classes=2)
+    assert len(data.left_out) == 2
+    for text in (*data.left_out, *data.notes):
+        assert text.isprintable()
+        text.encode()
 
 
 def test_a_model_of_several_inputs_needs_an_npz(tmp_path):

@@ -130,7 +130,12 @@ def _size(image: _Image, path: Path) -> tuple[float, float]:
 
 def _keypoints(annotations: Sequence[_Annotation], height: float, width: float) -> Array:
     """Of the largest one in the image: y and x in 0..1, and whether it is to be seen."""
-    best = max(annotations, key=lambda one: one.bbox[2] * one.bbox[3] if one.bbox and len(one.bbox) == 4 else 0.0)
+    pointed = [one for one in annotations if one.keypoints]
+    if not pointed:
+        raise DamagedError("has nothing with keypoints in it")
+    best = max(pointed, key=lambda one: one.bbox[2] * one.bbox[3] if one.bbox and len(one.bbox) == 4 else 0.0)
+    if len(best.keypoints or []) % 3:
+        raise DamagedError(f"has {len(best.keypoints or [])} numbers for keypoints, not x, y and visible of each")
     points = np.array(best.keypoints, np.float32).reshape(-1, 3)
     return np.stack([points[:, 1] / height, points[:, 0] / width, points[:, 2] > 0], axis=1).astype(np.float32)
 

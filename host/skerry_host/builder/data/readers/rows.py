@@ -39,12 +39,18 @@ class Sheet:
 
 def open_sheet(file: Path) -> Sheet:
     """Looks at the first lines of a table; raises `UnusableDataError`, `OSError`."""
-    encoding = "utf-16" if file.open("rb").read(2) in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+    with file.open("rb") as raw:
+        encoding = "utf-16" if raw.read(2) in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
     try:
         with file.open(encoding=encoding, newline="") as stream:
             lines = [line for _number, line in zip(range(20), stream, strict=False)]
-    except UnicodeDecodeError as error:
-        raise UnusableDataError(f"{file.name}: is not text in UTF-8 ({error})") from None
+        return _sheet(file, encoding, lines)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UnusableDataError(f"{file.name}: is no table of text ({error})") from None
+
+
+def _sheet(file: Path, encoding: str, lines: list[str]) -> Sheet:
+    """What the first lines show; raises `UnusableDataError`, `csv.Error`."""
     if not lines or not lines[0].strip():
         raise UnusableDataError(f"{file.name}: is empty")
     separator = max(SEPARATORS, key=lambda one: min(_cells(line, one) for line in lines if line.strip()))

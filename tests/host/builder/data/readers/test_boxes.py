@@ -114,6 +114,14 @@ def test_keypoints_of_coco_are_y_x_and_whether_they_are_seen(tmp_path):
     np.testing.assert_allclose(coco.read(file, Wanted("keypoints", (), plan())).truth[0], [[0.5, 0.5, 1], [0, 0, 0]])
 
 
+@pytest.mark.parametrize("points", [None, [], [1, 2]])
+def test_an_image_without_keypoints_is_named(tmp_path, points):
+    image(tmp_path / "a.png", size=(20, 10))
+    one = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "keypoints": points}
+    file = write_coco(tmp_path / "x.json", [(1, "a.png", 20, 10)], [one] if points is not None else [])
+    assert "keypoints" in problem(coco.read(file, Wanted("keypoints", (), plan())).truth, 0)
+
+
 YAML = """
 # made by a tool
 path: .   # the root

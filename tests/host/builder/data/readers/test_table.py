@@ -91,6 +91,8 @@ REFUSED = {
         {},
         "columns of text.*length",
     ),
+    "a cell of a megabyte": (f"a,b,species\n1,{'2' * 1_000_000},3\n", {}, "no table of text"),
+    "no text": (b"\x89PNG\r\n\xff\xfe".decode("latin-1"), {}, "x.csv"),
     "two columns of one name": ("a,a,y\n1,2,3\n", {}, "several columns are called a"),
     "another class": (IRIS, {"names": ("setosa", "versicolor")}, "labels virginica: none of the classes"),
     "no line": ("a,b,species\n", {}, "has no line that can be used"),
