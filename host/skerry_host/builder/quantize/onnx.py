@@ -45,7 +45,7 @@ def quantize_onnx(
     with tempfile.TemporaryDirectory(prefix="skerry-onnx-") as name, _quiet():
         files = Path(name) / "float.onnx", Path(name) / "int8.onnx"
         first: Exception | None = None
-        for how in _ways(plan):
+        for how in _attempts(plan):
             try:
                 files[0].write_bytes(at_opset(source.onnx, OPSET))
                 reader = _Reader(samples, feeding, source.onnx, progress)
@@ -91,7 +91,7 @@ class _Way:
     what: str = ""
 
 
-def _ways(plan: Quantize) -> list[_Way]:
+def _attempts(plan: Quantize) -> list[_Way]:
     """As asked; then with less, because the quantizer fails on some shapes of weights (of one axis, of none)."""
     by_channel, by_tensor = {"per_channel": True}, {"per_channel": False}
     ways = [_Way(by_channel)] if plan.per_channel else []
