@@ -1,9 +1,9 @@
 """The zoo: real models out of packages, each built by its recipe, beside what other tools make of it in the same run.
 
 For every model: built, or refused and why; the task's figure float and int8, on the same evaluation samples for all;
-bytes, milliseconds on this machine, operators predicted to map to an Edge TPU. One budget for us and for the peers, fixed
-beforehand: 1 point, or 2 % of the float model's figure. Goals: at least 90 % built within it, none passed and broken, and
-never fewer working models than the best peer.
+bytes, milliseconds on this machine, operators predicted to map to an Edge TPU. One budget for us and for the peers,
+fixed beforehand: 1 point, or 2 % of the float model's figure. Goals: at least 90 % built within it, none passed and
+broken, and never fewer working models than the best peer.
 
     python benchmarks/zoo.py [--only NAME ...] [--again] [--page docs/zoo.md] [--work FOLDER]
 
@@ -103,7 +103,11 @@ class Run:
 
     def child(self, command: list[str], seconds: float = SECONDS) -> tuple[int, str, str]:
         """Exit status, standard output and the last line of the errors."""
-        environment = {**os.environ, "PYTHONPATH": f"{PROJECT / 'host'}:{PROJECT / 'agent'}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": f"{PROJECT / 'host'}:{PROJECT / 'agent'}",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
         with subprocess.Popen(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True, errors="replace",
@@ -131,8 +135,8 @@ class Run:
         self.packages.mkdir(parents=True, exist_ok=True)
         file = self.packages / self.animal.file
         if not file.is_file():
-            fetched = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "--python-version",
-                       "3.11", "-d", str(self.packages), self.animal.package]  # fmt: skip
+            fetched = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:",
+                       "--python-version", "3.11", "-d", str(self.packages), self.animal.package]  # fmt: skip
             status, _out, last = self.child(fetched)
             if status:
                 raise RuntimeError(f"cannot be fetched: {last}")
@@ -165,12 +169,19 @@ class Run:
             "source.shapes": animal.shapes,
             "preprocess": animal.preprocess,
             "postprocess": animal.postprocess,
-            "data": {"calibration": "calibration.npz", "evaluation": "evaluation.npz", "evaluate": "all", "min_calibration_samples": 1},
+            "data": {
+                "calibration": "calibration.npz",
+                "evaluation": "evaluation.npz",
+                "evaluate": "all",
+                "min_calibration_samples": 1,
+            },
         }
         text = f'schema = 1\nname = "{animal.name}"\ntask = "{animal.task}"\nlicense = "of its package"\n'
         for name, table in tables.items():
             if table:
-                text += f"\n[{name}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in table.items())
+                text += f"\n[{name}]\n" + "".join(
+                    f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in table.items()
+                )
         (self.folder / "recipe.toml").write_text(text + animal.more, "utf-8")
 
     def figure(self, file: Path) -> tuple[dict[str, Any], str]:
@@ -235,7 +246,11 @@ def visit(animal: Animal, work: Path, again: bool) -> Result:
         run.recipe(source)
         result.float_bytes = source.stat().st_size
         told, result.problem = run.figure(source)
-        result.metric, result.value, result.better = told.get("metric", ""), told.get("value"), told.get("better", "higher")
+        result.metric, result.value, result.better = (
+            told.get("metric", ""),
+            told.get("value"),
+            told.get("better", "higher"),
+        )
         result.ours = [run.build("cpu")]
         if source.suffix == ".onnx" and result.right is None:
             result.ours.append(run.build("onnx"))
@@ -250,8 +265,8 @@ def peers(run: Run, source: Path) -> list[Made]:
     """What the other tools make of it, from the forms that each of them takes."""
     prepared = subprocess.run(
         [sys.executable, str(HERE / "zoo_forms.py"), str(source), str(run.folder), str(CONVERTERS)],
-        env={**os.environ, "PYTHONPATH": f"{PROJECT / 'host'}:{PROJECT / 'agent'}"}, capture_output=True, text=True, check=False,
-        timeout=SECONDS,
+        env={**os.environ, "PYTHONPATH": f"{PROJECT / 'host'}:{PROJECT / 'agent'}"}, capture_output=True, text=True,
+        check=False, timeout=SECONDS,
     )  # fmt: skip
     try:
         forms = json.loads(prepared.stdout.splitlines()[-1])
@@ -263,7 +278,10 @@ def peers(run: Run, source: Path) -> list[Made]:
 def page(results: list[Result]) -> str:
     """The table."""
     lines = [
-        "| model | figure | float | ours | int8 | MB | ms | Edge TPU | TFLiteConverter | bare quantizer | onnxruntime |",
+        (
+            "| model | figure | float | ours | int8 | MB | ms | Edge TPU"
+            " | TFLiteConverter | bare quantizer | onnxruntime |"
+        ),
         "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for r in results:
@@ -273,10 +291,8 @@ def page(results: list[Result]) -> str:
         size = f"{best.bytes / 1e6:.2f}" if best.bytes else ""
         ms = f"{best.ms:.1f}" if best.ms else ""
         ours = f"{r.verdict}{' (onnx)' if r.right and r.right.tool.endswith('onnx') else ''}"
-        lines.append(
-            f"| {r.name} | {r.metric} | {_number(r.value)} | {ours} | {_number(best.value)} | {size} | {ms} | {best.mapped} |"
-            f" {' | '.join(cells)} |"
-        )
+        figures = (r.name, r.metric, _number(r.value), ours, _number(best.value), size, ms, best.mapped)
+        lines.append(f"| {' | '.join([*figures, *cells])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -305,14 +321,21 @@ def main() -> None:
     for animal in chosen:
         results.append(visit(animal, asked.work.absolute(), asked.again))
         done = results[-1]
-        print(f"{done.name}: {done.verdict} {done.problem} {'; '.join(m.problem for m in done.ours if m.problem)}", file=sys.stderr, flush=True)
+        print(
+            f"{done.name}: {done.verdict} {done.problem} {'; '.join(m.problem for m in done.ours if m.problem)}",
+            file=sys.stderr,
+            flush=True,
+        )
     table = page(results)
     print(table, file=sys.stderr)
     if asked.page:
         asked.page.write_text(table, "utf-8")
     tried = [r for r in results if r.value is not None]
     possible = [r for r in tried if r.right or any(r.within(peer) for peer in r.peers)]
-    working = {tool: sum(r.within(p) for r in tried for p in r.peers if p.tool == tool) for tool in ("tensorflow", "quantizer", "onnxruntime")}
+    working = {
+        tool: sum(r.within(p) for r in tried for p in r.peers if p.tool == tool)
+        for tool in ("tensorflow", "quantizer", "onnxruntime")
+    }
     ours, best = sum(r.right is not None for r in tried), max(working, key=lambda tool: working[tool])
     finish("zoo", [
         Goal("built within the budget", ours / max(1, len(tried)), WANTED, "of all", ">="),

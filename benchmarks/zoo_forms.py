@@ -1,4 +1,4 @@
-"""The forms that the zoo's peers take: a SavedModel or Keras file, a float TFLite, an ONNX with fixed shapes; and inputs.
+"""The forms that the zoo's peers take: SavedModel or Keras file, float TFLite, ONNX with fixed shapes; and inputs.
 
     python zoo_forms.py SOURCE RECIPE_FOLDER CONVERTERS_PYTHON
 
@@ -90,9 +90,12 @@ def main(source: Path, folder: Path, converters: str) -> None:
         onnx_file = folder / "fixed.onnx"
         specs = fixed(source, recipe.source.shapes, onnx_file)
         note("onnxruntime", onnx_file, specs)
-        np.save(folder / "calibration_image_sample_data_20x128x128x3_float32.npy", np.random.default_rng(0).random((20, 128, 128, 3), np.float32))
-        done = subprocess.run([converters, "-m", "onnx2tf", "-i", str(onnx_file), "-o", "saved", "-osd", "-n"], cwd=folder,
-                              capture_output=True, check=False, timeout=900)  # fmt: skip
+        np.save(
+            folder / "calibration_image_sample_data_20x128x128x3_float32.npy",
+            np.random.default_rng(0).random((20, 128, 128, 3), np.float32),
+        )
+        done = subprocess.run([converters, "-m", "onnx2tf", "-i", str(onnx_file), "-o", "saved", "-osd", "-n"],
+                              cwd=folder, capture_output=True, check=False, timeout=900)  # fmt: skip
         float_file = folder / "saved" / "fixed_float32.tflite"
         if not done.returncode and float_file.is_file():
             note("quantizer", float_file, tflite_inputs(float_file))
@@ -102,10 +105,13 @@ def main(source: Path, folder: Path, converters: str) -> None:
         script = (
             "import sys, tensorflow as tf; m = tf.keras.models.load_model(sys.argv[1], compile=False);"
             "from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2 as v;"
-            "f = v(tf.function(lambda x: m(x, training=False)).get_concrete_function(tf.TensorSpec([1, *m.inputs[0].shape[1:]])));"
+            "s = tf.TensorSpec([1, *m.inputs[0].shape[1:]]);"
+            "f = v(tf.function(lambda x: m(x, training=False)).get_concrete_function(s));"
             "open(sys.argv[2], 'wb').write(tf.lite.TFLiteConverter.from_concrete_functions([f], m).convert())"
         )
-        done = subprocess.run([converters, "-c", script, str(source), str(float_file)], capture_output=True, check=False, timeout=900)
+        done = subprocess.run(
+            [converters, "-c", script, str(source), str(float_file)], capture_output=True, check=False, timeout=900
+        )
         if float_file.is_file():
             note("quantizer", float_file, tflite_inputs(float_file))
             note("tensorflow", source, tflite_inputs(float_file))

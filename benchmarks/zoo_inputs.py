@@ -1,4 +1,4 @@
-"""Inputs for the zoo's models: drawn, rendered, spoken or cut out of photographs, with what is right where that is known.
+"""Inputs for the zoo's models: drawn, rendered, spoken or cut out of photographs, with what is right where known.
 
 Each maker gives arrays for a recipe's .npz; `seed` decides which, so that calibration and evaluation never meet. Needs
 Pillow and scikit-learn's two photographs; `speech` and `wake` need espeak-ng. Photographs in $SKERRY_REAL_MODELS/vision
@@ -24,8 +24,42 @@ Maker = Callable[[int, int], Arrays]
 
 RATE = 16000
 PITCH_RATE = 22050
-WORDS = """island shore tide harbour rock ferry anchor gull pilot north fog signal mast invoice open gate platform water
-licence keeper winter supper ledger letter bottle engine window yellow seven eleven total price street number""".split()
+WORDS = [
+    "island",
+    "shore",
+    "tide",
+    "harbour",
+    "rock",
+    "ferry",
+    "anchor",
+    "gull",
+    "pilot",
+    "north",
+    "fog",
+    "signal",
+    "mast",
+    "invoice",
+    "open",
+    "gate",
+    "platform",
+    "water",
+    "licence",
+    "keeper",
+    "winter",
+    "supper",
+    "ledger",
+    "letter",
+    "bottle",
+    "engine",
+    "window",
+    "yellow",
+    "seven",
+    "eleven",
+    "total",
+    "price",
+    "street",
+    "number",
+]
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -36,10 +70,8 @@ def photographs() -> list[Image.Image]:
 
     found = [Image.fromarray(image) for image in load_sample_images().images]
     folder = Path(os.environ.get("SKERRY_REAL_MODELS", PROJECT.parent / "shared" / "models")) / "vision"
-    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
-        if path.suffix in {".jpg", ".bmp", ".png"}:
-            found.append(Image.open(path).convert("RGB"))
-    return found
+    files = [path for path in sorted(folder.glob("*")) if path.suffix in {".jpg", ".bmp", ".png"}]
+    return found + [Image.open(path).convert("RGB") for path in files]
 
 
 def varied(image: Image.Image, rng: random.Random, size: tuple[int, int]) -> np.ndarray[Any, Any]:
@@ -169,9 +201,12 @@ def pages(count: int, seed: int) -> Arrays:
 def files(count: int, seed: int) -> Arrays:
     """The first and last bytes of real files, as magika reads them (N, 2048): 256 stands for no byte."""
     rng = random.Random(seed)
-    found = [p for s in (".py", ".md", ".toml", ".so", ".png", ".json", ".html", ".gz", ".c", ".h", ".pyc", ".txt", ".ttf")
+    kinds = (".py", ".md", ".toml", ".so", ".png", ".json", ".html", ".gz", ".c", ".h", ".pyc", ".txt", ".ttf")
+    found = [p for s in kinds
              for p in sorted(Path(os.__file__).parents[1].rglob(f"*{s}"))[:400:4]]  # fmt: skip
-    found += [p for p in sorted(PROJECT.rglob("*")) if p.is_file() and ".git" not in p.parts and ".venv" not in p.parts][:300]
+    found += [
+        p for p in sorted(PROJECT.rglob("*")) if p.is_file() and ".git" not in p.parts and ".venv" not in p.parts
+    ][:300]
     rng.shuffle(found)
     rows = []
     for path in found[:count]:
@@ -214,7 +249,9 @@ def _stream(seconds: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray
     noise = np.random.default_rng(seed)
     while sum(map(len, sounds)) < seconds * RATE:
         quiet = noise.normal(0, rng.uniform(0.0005, 0.01), int(RATE * rng.uniform(0.4, 1.2))).astype(np.float32)
-        words = _speak(" ".join(rng.choices(WORDS, k=4)), rng.choice(VOICES), rng.randint(130, 190)) * rng.uniform(0.3, 1)
+        words = _speak(" ".join(rng.choices(WORDS, k=4)), rng.choice(VOICES), rng.randint(130, 190)) * rng.uniform(
+            0.3, 1
+        )
         words = words + noise.normal(0, 0.002, len(words)).astype(np.float32)
         sounds += [quiet, words]
         spoken += [np.zeros(len(quiet)), np.ones(len(words))]
@@ -241,7 +278,10 @@ def clothes(count: int, seed: int) -> Arrays:
     import gzip  # noqa: PLC0415  (here only)
 
     folder = Path("/usr/share/datasets/fashion-mnist")
-    with gzip.open(folder / "t10k-images-idx3-ubyte.gz") as images, gzip.open(folder / "t10k-labels-idx1-ubyte.gz") as labels:
+    with (
+        gzip.open(folder / "t10k-images-idx3-ubyte.gz") as images,
+        gzip.open(folder / "t10k-labels-idx1-ubyte.gz") as labels,
+    ):
         pixels = np.frombuffer(images.read(), np.uint8, offset=16).reshape(-1, 28, 28)
         classes = np.frombuffer(labels.read(), np.uint8, offset=8)
     chosen = np.random.default_rng(seed).permutation(len(pixels))[:count]

@@ -3,7 +3,7 @@
     python zoo_keras.py CLOTHES.npz OUT NAME ...
 
 Runs with a converter's Python; needs TensorFlow only. Those with made-up weights are for conversion only: they are
-initialised and their batch normalization is set from the data, so that activations have sensible ranges, and never trained.
+initialised and never trained; their batch normalization is set from data, so that activations have sensible ranges.
 """
 
 import os
@@ -14,9 +14,9 @@ from typing import Any
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-from keras import layers as L  # noqa: E402, N812
+import keras
+import numpy as np
+from keras import layers as L  # noqa: N812
 
 APPLICATIONS = {
     "mobilenet-v2": ("MobileNetV2", {"alpha": 0.35}),
@@ -44,7 +44,9 @@ def residual() -> Any:
     for width in (16, 32):
         y = L.PReLU(shared_axes=[1, 2])(L.BatchNormalization()(L.Conv2D(width, 3, 2, padding="same")(x)))
         y = L.BatchNormalization()(L.Conv2D(width, 3, padding="same")(y))
-        gate = L.Dense(width, activation="sigmoid")(L.Dense(width // 4, activation="relu")(L.GlobalAveragePooling2D()(y)))
+        gate = L.Dense(width, activation="sigmoid")(
+            L.Dense(width // 4, activation="relu")(L.GlobalAveragePooling2D()(y))
+        )
         x = L.LeakyReLU()(L.Add()([L.Multiply()([y, L.Reshape((1, 1, width))(gate)]), L.Conv2D(width, 1, 2)(x)]))
     return keras.Model(given, L.Dense(10, activation="softmax")(L.GlobalMaxPooling2D()(x)))
 
@@ -96,7 +98,7 @@ def main(clothes: str, out: str, *names: str) -> None:
             for _ in range(8):
                 model(some, training=True)  # the batches' means and deviations
         model.save(file)
-        print(f"made {file}", flush=True)  # noqa: T201
+        print(f"made {file}", flush=True)
 
 
 if __name__ == "__main__":

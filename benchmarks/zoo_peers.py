@@ -2,15 +2,15 @@
 
     python zoo_peers.py onnxruntime MODEL.onnx INPUTS.npz OUT.onnx       QDQ by quantize_static
     python zoo_peers.py quantizer MODEL.tflite INPUTS.npz OUT.tflite     litert-quantizer, static int8
-    python zoo_peers.py tensorflow MODEL INPUTS.npz OUT.tflite           TFLiteConverter; MODEL is .keras or a SavedModel
+    python zoo_peers.py tensorflow MODEL INPUTS.npz OUT.tflite           TFLiteConverter; MODEL: .keras or a SavedModel
 
 INPUTS.npz holds preprocessed calibration inputs by the model's own names, (N, ...) each with a batch of 1 left out.
 `tensorflow` runs with a converter's Python and needs TensorFlow only.
 """
 
-import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ def onnxruntime(model: str, inputs: str, out: str) -> None:
     prepared = out + ".prepared.onnx"
     quant_pre_process(model, prepared, skip_symbolic_shape=True)
     quantize_static(prepared, out, Reader(), quant_format=QuantFormat.QDQ)
-    os.unlink(prepared)
+    Path(prepared).unlink()
 
 
 def quantizer(model: str, inputs: str, out: str) -> None:
@@ -61,17 +61,22 @@ def tensorflow(model: str, inputs: str, out: str) -> None:
     """Post-training quantization with int8 inputs and outputs."""
     import tensorflow as tf  # noqa: PLC0415
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         converter = tf.lite.TFLiteConverter.from_saved_model(model)
         names = list(tf.saved_model.load(model).signatures["serving_default"].structured_input_signature[1])
     else:
         loaded = tf.keras.models.load_model(model, compile=False)
         form = [tf.TensorSpec([1, *t.shape[1:]], t.dtype) for t in loaded.inputs]
-        function = tf.function(lambda *x: loaded(x[0] if len(x) == 1 else list(x), training=False)).get_concrete_function(*form)
+        function = tf.function(
+            lambda *x: loaded(x[0] if len(x) == 1 else list(x), training=False)
+        ).get_concrete_function(*form)
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # noqa: PLC0415
 
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(function)], loaded)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [convert_variables_to_constants_v2(function)], loaded
+        )
         names = []
+
     def given() -> Iterator[Any]:
         for row in samples(inputs):
             yield {n: row[n] for n in names} if names and set(names) <= set(row) else list(row.values())
@@ -80,8 +85,7 @@ def tensorflow(model: str, inputs: str, out: str) -> None:
     converter.representative_dataset = given
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    with open(out, "wb") as file:
-        file.write(converter.convert())
+    Path(out).write_bytes(converter.convert())
 
 
 PEERS = {"onnxruntime": onnxruntime, "quantizer": quantizer, "tensorflow": tensorflow}
