@@ -14,6 +14,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.targets import EDGETPU, TARGETS, TargetName
+from skerry_host.nearest import did_you_mean
 
 VARIABLE = "SKERRY_BOARDS"
 NEWEST_EDGETPU_RUNTIME = 14
@@ -94,7 +95,7 @@ class Board(Struct, frozen=True, forbid_unknown_fields=True):
         for known in self.targets:
             if known == target:
                 return known
-        hint = f"it runs {', '.join(self.targets)}"
+        hint = f"it runs {', '.join(self.targets)}{did_you_mean(target, self.targets)}"
         raise BoardError(f"board {self.name} cannot run target {target}", hint=hint, code="target")
 
     def edgetpu_runtime(self) -> int:
@@ -123,7 +124,8 @@ def load_board(name: str) -> Board:
     """A board by name; raises `BoardError` that names those there are, or every issue of its file."""
     known = list_boards()
     if name not in known:
-        raise BoardError(f"there is no board {name!r}", hint=f"known boards: {', '.join(known)}", code="unknown_board")
+        hint = f"known boards: {', '.join(known)}{did_you_mean(name, known)}"
+        raise BoardError(f"there is no board {name!r}", hint=hint, code="unknown_board")
     path = boards_folder() / f"{name}.toml"
     try:
         table = codec.parse_toml(path.read_bytes())

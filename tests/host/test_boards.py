@@ -96,3 +96,8 @@ def test_the_agents_template_is_one_that_the_agent_reads():
     power = load_board(config.board.name).power
     assert config.board.power is not None
     assert (config.board.power.idle_w, config.board.power.watts_per_core) == (power.idle_w, power.watts_per_core)
+
+
+def test_a_misspelt_board_is_told_with_the_nearest():
+    with pytest.raises(BoardError, match=r"known boards: .*; did you mean raspberry-pi-4\?"):
+        load_board("rasberry-pi-4")

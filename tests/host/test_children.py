@@ -1,6 +1,8 @@
 """What child processes of the host are given: never a secret of the environment."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import skerry_host
@@ -32,3 +34,14 @@ def test_every_child_process_is_given_an_environment():
                 without.append(f"{path}:{call.lineno}")
     assert given > len(OWN_COMMANDS)
     assert without == []
+
+
+def test_a_limit_that_is_lower_already_is_kept():
+    """Under `ulimit -v` every conversion failed, because a child cannot raise what its parent was given."""
+    code = (
+        "import resource; from skerry_host import children; lower = 3 * 1024**3\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (lower, lower)); children.limit(2 * lower)\n"
+        "print(resource.getrlimit(resource.RLIMIT_AS)[0] == lower)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from skerry_host.builder.modelfile.graph import Graph, Op
 from skerry_host.builder.modelfile.islands import layer_names, named
 from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.recipe.nearest import did_you_mean
+from skerry_host.nearest import did_you_mean
 
 
 def meant(graph: Graph, patterns: Sequence[str]) -> list[Op]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
-from skerry_host.builder.recipe.nearest import did_you_mean
+from skerry_host.nearest import did_you_mean
 
 Table = dict[str, Any]
 Kind = TypeVar("Kind", bound=Struct)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from skerry_host.builder.recipe.data import Data
-from skerry_host.builder.recipe.nearest import did_you_mean
+from skerry_host.nearest import did_you_mean
 
 
 class Place(Protocol):

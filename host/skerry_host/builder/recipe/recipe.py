@@ -21,10 +21,10 @@ from skerry_agent.wire.names import VERSION_PATTERN, ModelName
 from skerry_host.builder.recipe.data import Data, RelativePath
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
-from skerry_host.builder.recipe.nearest import did_you_mean
 from skerry_host.builder.recipe.parse import parse
 from skerry_host.builder.recipe.places import data_places, source_folder
 from skerry_host.builder.recipe.postprocess import postprocess_problems
+from skerry_host.nearest import did_you_mean
 
 FILE = "recipe.toml"
 PLACEHOLDER = "{version}"

@@ -2,7 +2,15 @@
 
 import signal
 
-_NO_MEMORY = ("MemoryError", "std::bad_alloc", "Cannot allocate memory", "Out of memory", "bad allocation", "ENOMEM")
+_NO_MEMORY = (
+    "MemoryError",
+    "Failed to allocate memory",
+    "std::bad_alloc",
+    "Cannot allocate memory",
+    "Out of memory",
+    "bad allocation",
+    "ENOMEM",
+)
 """What programs say when an allocation fails."""
 
 

@@ -6,7 +6,6 @@ run it. Says nothing of the model's accuracy.
 
 import json
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -163,8 +162,7 @@ def check_head(path: Path) -> None:
 
 def _child(place: str, wanted: str) -> None:
     """What the child does: reads the graph, loads and runs the model, prints what it found."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    children.limit(MEMORY_BYTES)
     data = sys.stdin.buffer.read() if place == _STDIN else Path(place).read_bytes()
     graph = describe(read_model(data))
     shapes = msgspec.json.decode(wanted, type=dict[str, tuple[int, ...]])

@@ -7,7 +7,6 @@ no converter.
 import contextlib
 import os
 import re
-import resource
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -123,8 +122,7 @@ _QUIET = {
 
 
 def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    children.limit(MEMORY_BYTES)
 
 
 def _wait(child: "subprocess.Popen[bytes]", seconds: float) -> int | None:

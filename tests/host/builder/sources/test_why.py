@@ -75,6 +75,11 @@ FAILING = {
         "ValueError: axis 5 is out",
     ),
     "no memory": ("raise MemoryError", "memory", "needs more memory than there is"),
+    "no memory for an array of onnxruntime": (
+        "raise RuntimeError('Failed to allocate memory for requested buffer of size 28800000000')",
+        "memory",
+        "needs more memory than there is",
+    ),
     "killed for memory": ("import os; os.kill(os.getpid(), 9)", "memory", "as the system does when memory runs out"),
     "only words": ("print('cannot read it'); raise SystemExit(3)", "converter", "fails: cannot read it"),
 }
