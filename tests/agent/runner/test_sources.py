@@ -3,16 +3,13 @@
 import json
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import write_npz
-from skerry_agent.runner import session
 from skerry_agent.runner.errors import SourceError
-from skerry_agent.runner.source_thread import SourceIssues
 from skerry_agent.runner.sources import open_source
 from skerry_agent.wire.manifest import Postprocess, Preprocess
 from tests.kit.feed import Heard
@@ -105,13 +102,16 @@ def test_a_replay_file_that_comes_late_is_used(spawn, tiny, tmp_path):
     child.wait_for_issue(None)
 
 
-def test_sources_that_cannot_feed_a_model_of_two_inputs_are_an_issue_of_the_device():
-    """Whether an application feeds it over the API is not known here; a release is not refused for a device's files."""
-    issues = SourceIssues()
-    two = SimpleNamespace(inputs=(1, 2))
-    job = SimpleNamespace(sources=(runner_protocol.ReplaySource("x.npz"),))
-    assert session._sources(job, None, two, issues) == []
-    assert "this model has 2" in issues.lines[0]
+def test_a_replay_file_needs_an_array_for_each_input(tmp_path):
+    heard = Heard()
+    heard.inputs = ["a", "b"]
+    (tmp_path / "one.npz").write_bytes(write_npz({"inputs": np.zeros((2, 4), np.uint8)}))
+    with pytest.raises(SourceError, match="has no array input_a"):
+        open_source(runner_protocol.ReplaySource(str(tmp_path / "one.npz"), 10.0), heard)
+    arrays = {"input_a": np.zeros((2, 4), np.uint8), "input_b": np.zeros((3, 4), np.uint8)}
+    (tmp_path / "uneven.npz").write_bytes(write_npz(arrays))
+    with pytest.raises(SourceError, match="as many for each input"):
+        open_source(runner_protocol.ReplaySource(str(tmp_path / "uneven.npz"), 10.0), heard)
 
 
 @pytest.fixture

@@ -103,14 +103,18 @@ def _io_reasons(graph: Graph) -> list[str]:
 def _shape_reasons(graph: Graph, wished: Container[str]) -> list[str]:
     inputs = [graph.tensors[i] for i in graph.inputs]
     names = [spec.name for spec in graph.input_specs()]
-    open_ones = [t for t in inputs if t.dynamic]
+    open_ones = [(name, t) for name, t in zip(names, inputs, strict=True) if t.dynamic]
     batches = [
         (name, t)
         for name, t in zip(names, inputs, strict=True)
         if t.shape[:1] not in {(), (1,)} and name not in wished and not t.dynamic
     ]
     return [
-        *(f"input {t.name} has a dynamic shape {_shape(t)}: export the model with fixed sizes" for t in open_ones),
+        *(
+            f"input {name} has the dynamic shape {_shape(t)}: export the model with fixed sizes, or give them in the "
+            f"recipe, [source.shapes] {name} = [1, ...]"
+            for name, t in open_ones
+        ),
         *(
             f"input {name} has the shape {_shape(t)}, whose first axis is no batch of 1: if that is meant, write it as "
             f"[source.shapes] {name} = {list(t.shape)}"

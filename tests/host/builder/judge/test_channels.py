@@ -62,6 +62,16 @@ BLOCKS = {
         {2: [640.0] * 4 + CLASSES},
         Blocks(2, (0, 4), 8),
     ),
+    "an ONNX model's, in another order of axes": (
+        net(
+            ("Concat", [(1, 4, 90), (1, 4, 90)], (1, 8, 90)),
+            ("Transpose", [], (1, 90, 8)),
+            ("QuantizeLinear", [], (1, 90, 8)),
+            ("DequantizeLinear", [], (1, 90, 8)),
+        ),
+        {1: [640.0] * 90, 2: [640.0] * 4 + CLASSES},
+        Blocks(2, (0, 4), 8),
+    ),
     "parts that reach as far": (
         net(("CONCATENATION", [(1, 4), (1, 4)], (1, 8))),
         {1: [10.0] * 4 + [3.0] * 4},
