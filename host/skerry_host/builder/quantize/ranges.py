@@ -26,6 +26,8 @@ from skerry_host.builder.sources.load import SourceModel
 THREADS = 2
 CHUNK = 8
 """Samples prepared at a time: the quantizer's calibrator makes a list of what it is given."""
+STEEP = {"DIV", "RSQRT", "SQRT"}
+"""Operators that magnify small inputs: what they read and write is never clipped, for the rare values count."""
 HISTOGRAM_SAMPLES = 64
 """A histogram of values, not of samples: each sample has thousands, and fetching them all takes time."""
 
@@ -83,7 +85,8 @@ def _chunks(items: Iterator[dict[str, Array]]) -> Iterator[list[dict[str, Array]
 def _histograms(source: SourceModel, inputs: Inputs, ranges: Ranges, progress: Progress) -> dict[str, Histogram]:
     """The distribution of every activation that has a range of more than one value."""
     graph = source.graph
-    written = {i for op in graph.ops for i in op.outputs} | set(graph.inputs)
+    steep = {i for op in graph.ops if op.name in STEEP for i in (*op.inputs, *op.outputs)}
+    written = {i for op in graph.ops for i in op.outputs if i not in steep} | set(graph.inputs)
     floats = [graph.tensors[i] for i in sorted(written) if graph.tensors[i].dtype == "float32"]
     limits = {t.name: (float(r["min"].min()), float(r["max"].max())) for t in floats if (r := ranges.get(t.name))}
     found = {name: Histogram(low, high) for name, (low, high) in limits.items() if high > low}

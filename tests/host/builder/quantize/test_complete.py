@@ -11,10 +11,13 @@ from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.signal import sqnr_db
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize.inputs import Inputs
 from skerry_host.builder.quantize.kernels import KERNELS
 from skerry_host.builder.quantize.known_functions import known_function
 from skerry_host.builder.quantize.pipeline import quantize
+from skerry_host.builder.quantize.ranges import measure
 from skerry_host.builder.quantize.regions import regions
+from skerry_host.builder.recipe.progress import silent
 from skerry_host.builder.recipe.recipe import Quantize
 from tests.kit.float_graphs import FloatMaker, answers, kinds, options, source_of
 
@@ -416,3 +419,18 @@ def test_what_no_integers_compute_stays_in_float_for_a_gate_to_find():
 def test_the_same_model_gives_the_same_bytes():
     data = model(mish)
     assert on_integers(data) == on_integers(data)
+
+
+def test_what_feeds_an_operator_that_magnifies_is_not_clipped():
+    """Of 1 / sqrt(x), the few values of a small x are the largest: a calibrator that clips would cut them first."""
+
+    def make(m: Layers, h: str) -> Made:
+        size = m.op1("ADD", [m.op1("ABS", [h], options("Abs")), m.constant("e", [0.01])], options("Add"))
+        return m.op1("RSQRT", [size]), SHAPE
+
+    source = source_of(model(make))
+    inputs = Inputs(SAMPLES, Feeding(), source)
+    widest, chosen = (measure(source, inputs, Quantize(calibrator=name), silent) for name in ("min-max", "mse"))
+    for op in (op for op in source.graph.ops if op.name == "RSQRT"):
+        names = [source.graph.tensors[i].name for i in (*op.inputs, *op.outputs)]
+        assert [chosen[name] for name in names] == [widest[name] for name in names]
