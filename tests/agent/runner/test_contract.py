@@ -271,7 +271,7 @@ def test_boxes_of_a_letterboxed_picture_are_in_the_picture_that_was_sent():
     plain = ask(where, [tensor(picture(8, 8, 3), "UINT8")])[1]["outputs"]
     assert [(o["name"], o["datatype"]) for o in plain] == [("output_0", "FP32"), ("output_1", "FP32")]
     status, answer = ask(where, [tensor(picture(2, 8, 8, 3), "UINT8")], outputs=outputs)
-    assert (status, "one sample at a time" in answer["error"]) == (400, True)
+    assert (status, "one picture at a time" in answer["error"]) == (400, True)
     status, answer = ask(routes(bundle("int8")), [tensor(picture(8, 8, 3), "UINT8")], outputs=outputs)
     assert (status, "no output detections" in answer["error"]) == (400, True)
 

@@ -19,6 +19,10 @@ CAFFE_MEAN = (103.939, 116.779, 123.68)
 """Of blue, green and red, as Caffe's models subtract them."""
 
 
+POOR, POOR_OTHERWISE = 0.5, 0.1
+"""Shares of right answers, and of other figures (mAP, mIoU), under which something is wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A preprocessing, and what people call it."""
@@ -31,13 +35,14 @@ class Candidate:
 class Trial:
     """A candidate with its figure on the tried samples, and the model's first output (N, values).
 
-    `value` is larger where the figure is better, `shown` is the figure for people.
+    `value` is larger where the figure is better, `shown` is the figure for people; `poor`: something must be wrong.
     """
 
     candidate: Candidate
     value: float
     answers: Array
     shown: str
+    poor: bool = False
 
 
 Try = Callable[[Candidate], Trial]
@@ -104,7 +109,7 @@ def by_order(trials: Sequence[Trial], truth: Array, order: dict[int, int]) -> li
     if order:
         rights = [share_right(one.answers, truth, order) for one in trials]
         trials = [
-            Trial(one.candidate, right, one.answers, f"top1 {right:.1%}")
+            Trial(one.candidate, right, one.answers, f"top1 {right:.1%}", right < POOR)
             for one, right in zip(trials, rights, strict=True)
         ]
     return sorted(trials, key=lambda trial: -trial.value)

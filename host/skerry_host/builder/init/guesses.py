@@ -124,10 +124,11 @@ def resize_of(data: DataFacts, size: tuple[int, int], task: str) -> Choice:
     return Choice(*where, "stretch", f"images have other sizes than the model's {size[0]}x{size[1]}", guess=True)
 
 
-def ultralytics(prep: Preprocess) -> list[Choice]:
-    """How the tools that trained the model feed it."""
-    keys = [Choice("preprocess", "scale", 1 / 255, "the model is of ultralytics, whose tools scale so")]
-    return [*keys, Choice("preprocess", "pad", 114.0)] if prep.resize == "letterbox" else keys
+def ultralytics(prep: Preprocess, *, tried: bool) -> list[Choice]:
+    """How the tools that trained the model feed it, as far as it was not tried."""
+    why = "the model is of ultralytics, whose tools do so"
+    keys = [] if tried else [Choice("preprocess", "scale", 1 / 255, why)]
+    return [*keys, Choice("preprocess", "pad", 114.0, why)] if prep.resize == "letterbox" else keys
 
 
 def labels_of(model: ModelFacts, data: DataFacts, classes: int) -> list[Choice]:

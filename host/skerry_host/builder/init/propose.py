@@ -19,6 +19,8 @@ from skerry_host.builder.data.readers.base import UnusableDataError
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.init import guesses
 from skerry_host.builder.init.candidates import (
+    POOR,
+    POOR_OTHERWISE,
     Candidate,
     Trial,
     best_of,
@@ -45,8 +47,6 @@ from skerry_host.builder.sources.load import SourceModel, load_source
 TRIED, TRIED_LARGE = 200, 50
 """Samples that a preprocessing is tried on, and of inputs with more values than `LARGE`."""
 LARGE = 200_000
-POOR = 0.5
-"""A share under which something is wrong, whatever the model is for."""
 HARDLY_WORSE = 0.02
 """By how much a less usual preprocessing must be better."""
 
@@ -122,8 +122,8 @@ def _written(
     choices += _fewer_golden(draft.data)
     found = _try(draft, data, names, progress)
     choices += found.choices
-    if model.ultralytics and not found.trials:
-        choices += guesses.ultralytics(draft.loaded.recipe.preprocess)
+    if model.ultralytics:
+        choices += guesses.ultralytics(draft.loaded.recipe.preprocess, tried=bool(found.trials))
     tried = tuple(f"{trial.candidate.words}: {trial.shown}" for trial in found.trials)
     if found.order:
         why = "the order in which the float model answers these samples"
@@ -281,7 +281,7 @@ def _keys(trials: Sequence[Trial], start: Preprocess, count: int) -> list[Choice
     ]
     first = changed[0] if changed else "scale"
     ask = f"the float model reaches only {trials[0].shown}: are samples and labels those of its training?"
-    keys = [Choice("preprocess", first, getattr(best, first), why, True, ask if 0 <= trials[0].value < POOR else "")]
+    keys = [Choice("preprocess", first, getattr(best, first), why, True, ask if trials[0].poor else "")]
     return keys + [Choice("preprocess", name, getattr(best, name)) for name in changed if name != first]
 
 
@@ -300,7 +300,8 @@ def _figure(draft: _Draft, candidate: Candidate, samples: Samples) -> Trial:
     first = next(iter(score.outputs.values()))
     shown = f"{score.value:.4g} {score.unit}" if score.unit else f"{score.value:.1%}"
     value = score.value if score.better == "higher" else -score.value
-    return Trial(candidate, value, first.reshape(len(samples), -1), f"{score.metric} {shown}")
+    poor = not score.unit and value < (POOR if score.metric == "top1" else POOR_OTHERWISE)
+    return Trial(candidate, value, first.reshape(len(samples), -1), f"{score.metric} {shown}", poor)
 
 
 def _order(draft: _Draft, trials: Sequence[Trial], classes: Array, names: int) -> dict[int, int]:

@@ -9,7 +9,7 @@ from skerry_agent.processing.drift import Values, baseline_of, values_of_answer,
 from skerry_agent.wire import codec
 from skerry_agent.wire.drift import DriftBaseline
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.tasks.base import Outputs, Size, one_sample
+from skerry_host.builder.judge.tasks.base import Outputs, Size, one_sample, picture_preprocess
 from skerry_host.builder.recipe.recipe import Recipe
 
 SAMPLES = 512
@@ -20,7 +20,7 @@ MOST_BYTES = 4000
 
 def drift_baseline(outputs: Outputs, samples: Samples, recipe: Recipe, size: Size) -> DriftBaseline | None:
     """Histograms of answers, from real-valued outputs (N, ...), and of inputs; `size` is the input's in pixels."""
-    frame = Frame(size, recipe.preprocess.layout == "nchw")
+    frame = Frame(size, picture_preprocess(recipe.feeding).layout == "nchw")
     rows = [_answered(one_sample(outputs, at), recipe, frame) for at in _spread(len(outputs[0]))]
     inputs = [values_of_sample(samples.inputs[at]) for at in _spread(len(samples))]
     answers, seen = baseline_of(rows), baseline_of(inputs)

@@ -16,7 +16,7 @@ from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.tasks import classification
-from skerry_host.builder.judge.tasks.base import Case, Classes, Size, TaskRules, View, input_size
+from skerry_host.builder.judge.tasks.base import Case, Classes, Size, TaskRules, View, input_size, picture_preprocess
 from skerry_host.builder.judge.tasks.detection import NOTHING
 from skerry_host.builder.judge.tasks.table import TASKS
 from skerry_host.builder.modelfile.graph import Graph
@@ -122,7 +122,7 @@ def _has_positives(recipe: Recipe) -> bool:
 
 
 def _case(recipe: Recipe, size: Size) -> Case:
-    return Case(recipe.meaning, View(size, recipe.preprocess))
+    return Case(recipe.meaning, View(size, picture_preprocess(recipe.feeding)))
 
 
 def _real(raw: Sequence[Array], graph: Graph) -> list[Array]:

@@ -211,6 +211,11 @@ def input_size(graph: Graph, feeding: Feeding) -> Size:
     return (1, 1) if place is None else _size_of(graph, feeding, place)
 
 
+def picture_preprocess(feeding: Feeding) -> Preprocess:
+    """The preprocessing of the input whose maps come as planes, if there is one, else of the first input."""
+    return next((one for one in feeding.preprocesses if one.layout == "nchw"), feeding.at(0))
+
+
 def view_of(graph: Graph, feeding: Feeding, samples: "Pictures") -> View:
     """How samples lie in a model's first image."""
     tensors = graph.input_specs()
