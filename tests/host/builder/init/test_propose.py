@@ -11,6 +11,7 @@ from skerry_host.builder.init.propose import InitRequest, propose
 from skerry_host.builder.recipe.errors import OutputError, RecipeError
 from skerry_host.builder.recipe.recipe import load_recipe
 from skerry_host.cli.main import run
+from tests.kit.datasets import sound
 from tests.kit.linear_models import linear_model
 from tests.kit.recipes import NOW
 
@@ -89,6 +90,18 @@ def test_a_table_and_a_regression_model_build_as_they_are(tmp_path):
     assert recipe.preprocess.scale == 1.0
     done = build(BuildRequest(made.folder, "generic-x86", NOW, "1.0.0", tmp_path / "built", ("cpu",)))
     assert done.record.quality.better == "lower"
+
+
+def test_a_folder_of_sounds_gets_values_as_models_of_sound_take_them(tmp_path):
+    for at in range(40):
+        level = 0.3 if at % 2 else -0.3
+        sound(tmp_path / "data" / ("up" if at % 2 else "down") / f"{at}.wav", level + RANDOM.normal(0, 0.1, 90))
+    model = linear_model(np.stack([-np.ones(100), np.ones(100)]), [0.0, 0.0], (1, 100))
+    made = proposed(tmp_path, model, tmp_path / "data")
+    recipe = load_recipe(made.folder).recipe
+    assert recipe.labels.names == ("down", "up")
+    assert recipe.preprocess.scale == pytest.approx(1 / 32768)
+    assert any("shorter than the model's input" in note for note in made.notes)
 
 
 def test_a_recipe_is_never_written_over(tmp_path):
