@@ -53,10 +53,12 @@ def small_onnx(shape=(1, 3, 8, 8), *, middle="Relu", hard_sigmoid=False, opset=1
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def tensorflow(code: str, folder: Path) -> None:
+def tensorflow(code: str, folder: Path, *arguments: str) -> None:
     """Run code where TensorFlow is."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run([python_with(TENSORFLOW), "-c", code], cwd=folder, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [python_with(TENSORFLOW), "-c", code, *arguments], cwd=folder, env=environment, check=True, capture_output=True
+    )
 
 
 PYTHON = sys.executable

@@ -283,6 +283,23 @@ MESSAGES = {
         quality=Quality("mAP@.5:.95", 300, None, 0.4, None, (0.38, 0.42), {}, None, 196),
         provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
     ),
+    "release_inputs": Release(
+        schema=1,
+        model="wake-word",
+        version="2.0.0",
+        counter=2,
+        bundles=(
+            replace(
+                BUNDLE,
+                inputs=(TensorSpec("sound", "int8", (1, 512), 0.1), TensorSpec("before", "int8", (2, 1, 128), 0.2)),
+                outputs=(TensorSpec("score", "int8", (1, 1), 0.1), TensorSpec("after", "int8", (2, 1, 128), 0.2)),
+                preprocesses=(Preprocess(scale=0.5),),
+                feedback={"before": "after"},
+            ),
+        ),
+        quality=Quality("top1", 2500, None, 0.9268, None, (0.915, 0.937), {}, None, 196),
+        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
+    ),
     "release_figures": Release(
         schema=1,
         model="detector",

@@ -133,3 +133,38 @@ def test_an_input_that_never_changes_becomes_a_constant(tmp_path: Path):
     (y, _after) = Session((built.path / "model.tflite").read_bytes()).run_raw((np.ones(4, "f"),), Feeding.of(bundle))
     spec = bundle.outputs[0]
     np.testing.assert_allclose((y.astype(float) - spec.zero_point) * spec.scale, 1.5, atol=0.1)
+
+
+def test_an_onnx_model_of_ids_and_an_attention_mask_is_built_for_both_targets(tmp_path: Path):
+    """int64 inputs ended in INVALID_ARGUMENT."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    table = np.repeat(np.eye(3), 7, axis=0)[:20].astype(np.float32)
+    constants = {"table": table, "axis": np.array([2]), "one": np.array([1]), "w": np.eye(3, dtype=np.float32) * 4}
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        helper.make_node("Cast", ["mask"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["real", "axis"], ["wide"]),
+        helper.make_node("Mul", ["rows", "wide"], ["kept"]),
+        helper.make_node("ReduceMean", ["kept"], ["mean"], axes=[1], keepdims=0),
+        helper.make_node("MatMul", ["mean", "w"], ["scores"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.INT64, (1, 6)) for name in ("ids", "mask")]
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, (1, 3))
+    initial = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "g", ends, [scores], initial)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    words = words_of_classes()
+    mask = (np.arange(6) < np.random.default_rng(0).integers(3, 7, (240, 1))).astype(np.int64)
+    arrays = {"input_ids": words["inputs"], "input_mask": mask, "labels": words["labels"]}
+    folder = write_recipe(tmp_path / "r", b"", arrays, task="classification")
+    (folder / "model.tflite").unlink()
+    onnx.save(model, str(folder / "model.onnx"))
+    recipe = folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("model.tflite", "model.onnx"))
+    built = build(BuildRequest(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "out"))
+    forms = {bundle.target: [(spec.name, spec.dtype) for spec in bundle.inputs] for bundle in built.record.bundles}
+    assert forms["cpu"] == [("ids", "int32"), ("mask", "int32")]
+    assert forms["onnx"] == [("ids", "int64"), ("mask", "int64")]
+    assert built.record.quality.int8_value == 1.0

@@ -19,7 +19,7 @@ from skerry_host.builder.sources.converters import TENSORFLOW, TFMOT, python_wit
 from skerry_host.builder.sources.equivalence import Example
 from skerry_host.builder.sources.kinds import Kind
 
-_CHILD = Path(__file__).with_name("keras_child.py")
+CHILD = Path(__file__).with_name("keras_child.py")
 _NAMES = {"keras": "Keras", "saved_model": "SavedModel", "python": "Python builder"}
 
 
@@ -67,7 +67,7 @@ def convert(path: Path, kind: Kind, folder: Path, plan: SourcePlan | None = None
     wanted = json.dumps(
         {"signature": plan.signature, "shapes": plan.shapes, "constants": plan.constants} if plan else _NOTHING
     )
-    command = [python, "-P", str(_CHILD), kind, str(path.absolute()), str(out), *flags, wanted]
+    command = [python, "-P", str(CHILD), kind, str(path.absolute()), str(out), *flags, wanted]
     try:
         output = run(Conversion(f"TensorFlow, given {path},", command, folder))
     except ModelError as error:
@@ -76,6 +76,11 @@ def convert(path: Path, kind: Kind, folder: Path, plan: SourcePlan | None = None
         advice = next((advice for words, advice in _ADVICE.items() if words in error.message), "")
         hint = "; ".join(filter(None, (advice, error.hint)))
         raise ModelError(error.message, hint=hint, code=error.code) from None
+    return made(path, kind, out, output)
+
+
+def made(path: Path, kind: Kind, out: Path, output: str) -> Converted:
+    """What the child has made at `out`, by its output; raises `ModelError` where it could not."""
     said = msgspec.json.decode(answer(output), type=Answer)
     if said.problem:
         raise ModelError(f"{path} {said.problem}", hint=said.hint, code="unfit")

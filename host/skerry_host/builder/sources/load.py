@@ -67,10 +67,15 @@ def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: 
     `trusted` allows sources that carry code to run it.
     """
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
-        converted = _convert(path, plan, Path(folder), trusted=trusted)
-        sha256, size = identity(path, converted.files)
-        if converted.file is None:
-            return _onnx(path, converted, (sha256, size), plan, quantized=True)
+        return from_converted(path, _convert(path, plan, Path(folder), trusted=trusted), plan)
+
+
+def from_converted(path: Path, converted: Converted, plan: recipes.SourcePlan | None = None) -> SourceModel:
+    """What a converter has made of a source, checked and rewritten; raises `ModelError`."""
+    sha256, size = identity(path, converted.files)
+    if converted.file is None:
+        return _onnx(path, converted, (sha256, size), plan, quantized=True)
+    with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
         wished = frozenset(plan.shapes if plan else ())
         made = _Made(path, converted, sha256, size, plan if kind_of(path) == "tflite" else None, wished)
         return _tflite(made, _wanted(made, converted.file, Path(folder)))
@@ -95,6 +100,9 @@ def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
     """The file with the signature and the sizes that are asked for, in `folder` if that is another one."""
     shapes = made.plan.shapes if made.plan else {}
     found = probe(file) if not shapes else probe(file, shapes=shapes)
+    if shapes and found.problem and len(signatures.keys(read_model(file.read_bytes()))) < 2:
+        hint = "[source.shapes] gives open sizes; the others are as the model was made"
+        raise ModelError(f"{made.path} cannot be used: {found.problem}", hint=hint, code="unfit")
     model = read_model(file.read_bytes())
     chosen = _signature(made, signatures.keys(model))
     fixed = _fixed(made, found.graph) if chosen is None else {}

@@ -15,11 +15,11 @@ from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.recipe.recipe import Quantize, SourcePlan
+from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.runtime.session import Session
-from skerry_host.builder.sources import code
+from skerry_host.builder.sources import code, keras
 from skerry_host.builder.sources.converters import VARIABLE
-from skerry_host.builder.sources.load import load_source
+from skerry_host.builder.sources.load import from_converted, load_source
 from tests.kit.converters import needs_tensorflow, tensorflow
 from tests.kit.float_graphs import answers
 
@@ -60,7 +60,7 @@ rng = np.random.default_rng(3)
 inputs = [rng.random((1, 4, 4, 1)), rng.random((1, 3)), rng.integers(0, 30, (1, 5))]
 inputs = [array.astype(np.float32 if at < 2 else np.int32) for at, array in enumerate(inputs)]
 scores, box = heads.predict(inputs, verbose=0)
-np.savez("heads.npz", pixels=inputs[0], extra=inputs[1], ids=inputs[2], scores=scores, box=box)
+np.savez("expected_heads.npz", pixels=inputs[0], extra=inputs[1], ids=inputs[2], scores=scores, box=box)
 i = L.Input((None, None, 3), name="photo")
 keras.Model(i, L.Dense(2)(L.GlobalAveragePooling2D()(L.Conv2D(4, 3)(i)))).save("open.keras")
 j, state, rate = L.Input((4,), name="x"), L.Input((4,), name="before"), L.Input((1,), dtype="int32", name="rate")
@@ -80,7 +80,30 @@ class Several(tf.Module):
 several = Several()
 tf.saved_model.save(several, "several", signatures={"one": several.one, "two": several.two})
 tf.saved_model.save(several, "only", signatures={"one": several.one})
+import contextlib, importlib.util, io, json, sys
+spec = importlib.util.spec_from_file_location("keras_child", sys.argv[1])
+child = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(child)
+for name, (kind, source, plan) in json.loads(sys.argv[2]).items():
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        child.main(kind, source, name + ".tflite", "0", "0", json.dumps(plan))
+    open(name + ".json", "w").write(said.getvalue())
 """
+NOTHING = {"signature": "", "shapes": {}, "constants": {}}
+WANTED = {
+    "heads": ("keras", "heads.keras", {}),
+    "open": ("keras", "open.keras", {}),
+    "sized": ("keras", "open.keras", {"shapes": {"photo": (1, 24, 32, 3)}}),
+    "missized": ("keras", "open.keras", {"shapes": {"photo": (1, 24, 32, 4)}}),
+    "misnamed": ("keras", "open.keras", {"shapes": {"image": (1, 24, 32, 3)}}),
+    "streaming": ("keras", "streaming.keras", {}),
+    "fixed": ("keras", "streaming.keras", {"constants": {"before": 2.0}}),
+    "only": ("saved_model", "only", {}),
+    "several": ("saved_model", "several", {}),
+    "third": ("saved_model", "several", {"signature": "three"}),
+    "two": ("saved_model", "several", {"signature": "two", "shapes": {"x": (1, 4)}, "constants": {"gain": 3.0}}),
+}
+"""What the child is asked for, all in the process that makes the models: TensorFlow takes seconds to start."""
 BUILDER = """
 import keras
 from pathlib import Path
@@ -103,7 +126,8 @@ def archive(path: Path, config) -> Path:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keras")
-    tensorflow(MAKE, folder)
+    wanted = {name: (kind, source, NOTHING | plan) for name, (kind, source, plan) in WANTED.items()}
+    tensorflow(MAKE, folder, str(keras.CHILD), json.dumps(wanted))
     (folder / "builder.py").write_text(BUILDER)
     return folder
 
@@ -118,6 +142,13 @@ def test_a_model_converts_and_computes_the_same(made, name):
     np.testing.assert_allclose(got, np.load(made / "expected.npy"), atol=1e-5)
     assert source.file_bytes > 0
     assert len(source.sha256) == 64
+
+
+def converted(made: Path, name: str):
+    """A source of `WANTED`, loaded from what the child made of it."""
+    kind, source, _plan = WANTED[name]
+    said = (made / f"{name}.json").read_text()
+    return from_converted(made / source, keras.made(made / source, kind, made / f"{name}.tflite", said))
 
 
 @needs_tensorflow
@@ -142,7 +173,7 @@ def test_a_recurrent_model_is_written_out_and_one_that_remembers_samples_is_name
 @needs_tensorflow
 def test_inputs_and_outputs_keep_the_order_and_names_of_the_model(made):
     """TFLite has them the other way round: a classifier of 100 % was judged by its box output."""
-    source, known = load_source(made / "heads.keras"), np.load(made / "heads.npz")
+    source, known = converted(made, "heads"), np.load(made / "expected_heads.npz")
     inputs, outputs = source.graph.input_specs(), source.graph.output_specs()
     assert [(spec.name, spec.dtype) for spec in inputs] == [
         ("pixels", "float32"),
@@ -160,22 +191,22 @@ def test_inputs_and_outputs_keep_the_order_and_names_of_the_model(made):
 def test_open_sizes_are_given_by_the_recipe(made):
     """They were: XNNPack failed to reshape."""
     with pytest.raises(ModelError, match=r"has input photo with the open shape \?x\?x\?x3") as refused:
-        load_source(made / "open.keras")
+        converted(made, "open")
     assert refused.value.hint == "give its sizes in the recipe: [source.shapes] photo = [1, ..., ..., 3]"
-    source = load_source(made / "open.keras", SourcePlan("open.keras", shapes={"photo": (1, 24, 32, 3)}))
+    source = converted(made, "sized")
     assert source.graph.input_specs()[0].shape == (1, 24, 32, 3)
-    with pytest.raises(ModelError, match="has input photo of shape .*, not 1x24x32x4"):
-        load_source(made / "open.keras", SourcePlan("open.keras", shapes={"photo": (1, 24, 32, 4)}))
+    with pytest.raises(ModelError, match=r"has input photo of shape .*, not 1x24x32x4"):
+        converted(made, "missized")
     with pytest.raises(ModelError, match=r"has no input image, which \[source.shapes\] names; its inputs are photo"):
-        load_source(made / "open.keras", SourcePlan("open.keras", shapes={"image": (1, 24, 32, 3)}))
+        converted(made, "misnamed")
 
 
 @needs_tensorflow
 def test_states_and_dictionaries_keep_their_names(made):
-    source = load_source(made / "streaming.keras")
+    source = converted(made, "streaming")
     assert {spec.name for spec in source.graph.input_specs()} == {"x", "before"}
     assert [spec.name for spec in source.graph.output_specs()] == ["after", "y"]
-    fixed = load_source(made / "streaming.keras", SourcePlan("streaming.keras", constants={"before": 2.0}))
+    fixed = converted(made, "fixed")
     after, _y = Session(fixed.data).run([np.ones((1, 4), np.float32)])
     np.testing.assert_allclose(after, 3.0)
 
@@ -184,15 +215,14 @@ def test_states_and_dictionaries_keep_their_names(made):
 def test_a_signature_is_named_or_the_only_one(made):
     """A SavedModel without serving_default ended in a KeyError."""
     x = np.arange(4, dtype=np.float32)[np.newaxis]
-    only = load_source(made / "only")
+    only = converted(made, "only")
     assert [spec.name for spec in only.graph.output_specs()] == ["a", "z"]
     np.testing.assert_allclose(Session(only.data).run([x]), [x + 1, x * 2])
     with pytest.raises(ModelError, match=r"has 2 signatures \(one, two\); name one of them as \[source\] signature"):
-        load_source(made / "several")
+        converted(made, "several")
     with pytest.raises(ModelError, match=r"has no signature 'three' \(it has one, two\)"):
-        load_source(made / "several", SourcePlan("several", signature="three"))
-    plan = SourcePlan("several", signature="two", shapes={"x": (1, 4)}, constants={"gain": 3.0})
-    np.testing.assert_allclose(Session(load_source(made / "several", plan).data).run([x]), [x * 3])
+        converted(made, "third")
+    np.testing.assert_allclose(Session(converted(made, "two").data).run([x]), [x * 3])
 
 
 @needs_tensorflow
