@@ -42,7 +42,7 @@ def test_a_recipe_builds_within_its_budget(built, name):
         assert record.bundles[0].baseline.positive_rate > 0.5
     golden = load_golden((built(name).path / "golden.npz").read_bytes())
     session = Session((built(name).path / "model.tflite").read_bytes())
-    first = session.run(golden.sample(0, [session.input])[0])
+    first = session.run(golden.sample(0, session.inputs))
     np.testing.assert_array_equal(first[0].ravel(), golden.outputs[0][0].ravel())
 
 
