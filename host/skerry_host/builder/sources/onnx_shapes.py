@@ -1,4 +1,7 @@
-"""Fixes what an ONNX file leaves open: sizes of inputs, and values of inputs that are settings. Runs in the child process that has parsed the file."""
+"""Fixes what an ONNX file leaves open: sizes of inputs, and values of inputs that are settings.
+
+Runs in the child process that has parsed the file.
+"""
 
 from typing import Any
 
