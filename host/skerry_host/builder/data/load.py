@@ -124,7 +124,9 @@ def _collected(
         wish = Selection(part.what, part.count, _check(plan.task, classes))
         good = usable(part.found, part.places, wish, progress)
         samples = Samples(Picked(part.found.inputs, good.places), _truth(part.found, good.places))
-        issues += [f"{part.what}: {issue}" for issue in _issues(samples, plan, tensor, classes, places[0])]
+        issues += _too_few(part.what, len(samples), plan)
+        found = _issues(samples, plan, tensor, classes, places[0]) if good.places else []
+        issues += [f"{part.what}: {issue}" for issue in found]
         notes += _notes(part, good)
         damaged += [f"left out of the {part.what} samples: {one}" for one in good.damaged]
         hashes[part.what] = sha256_of(part.found, good.places)
@@ -194,11 +196,14 @@ def _are_numbers(truth: Sequence[Any]) -> bool:
     return bool(truth) and isinstance(truth[0], int)
 
 
+def _too_few(what: str, count: int, plan: Recipe) -> list[str]:
+    """Fewer samples than a build can do with, or than the recipe wants."""
+    least = plan.golden.samples if what == "evaluation" else plan.data.min_calibration_samples or 2
+    return [f"{what}: {count} samples, at least {least} are needed"] if count < least else []
+
+
 def _issues(samples: Samples, plan: Recipe, tensor: TensorSpec, classes: int, place: int) -> list[str]:
-    """What makes a set unfit for the model: too few samples, their shapes and values, what is said to be right."""
-    least = max(2, plan.golden.samples)
-    if len(samples) < least:
-        return [f"{len(samples)} samples, at least {least} are needed"]
+    """What makes a set unfit for the model: the shapes and values of its samples, what is said to be right."""
     shapes: Counter[tuple[Any, ...]] = Counter()
     low, high = np.inf, -np.inf
     for sample in samples.every(max(1, len(samples) // INSPECTED)):

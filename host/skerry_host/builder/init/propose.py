@@ -83,7 +83,7 @@ def _written(
     heading = [f"How {model.path.name} becomes int8 artifacts: written by skerry model init. Check what is a guess."]
     names = next((one.value for one in choices if (one.table, one.key) == ("labels", "names") and one.value), ())
     with tempfile.TemporaryDirectory(prefix="skerry-init-") as place:
-        _write(Path(place), choices, heading)
+        _write(Path(place), [*choices, Choice("golden", "samples", 2)], heading)  # of few samples, too
         draft = _draft(Path(place), source, progress)
     choices += _fewer_golden(draft.data)
     found = try_out(draft, data, names, progress)

@@ -82,7 +82,8 @@ class Tools:
 
     `enough` takes long, so only those are asked about that look to be within `budget`. `left` names the layers that
     compute on float though nobody asked for it, `weakest` those that lose most, the worst first. `mixed`: 16 bit and
-    float in some layers may be tried, which an accelerator cannot run.
+    float in some layers may be tried, which an accelerator cannot run. `thorough`: the best is wanted of what costs
+    nothing at run time, not the first that is good enough.
     """
 
     make: Callable[[Quantize], bytes]
@@ -94,6 +95,7 @@ class Tools:
     left: Callable[[bytes, Quantize], Sequence[str]] = nobody
     weakest: Callable[[bytes, Quantize], Sequence[str]] = nobody
     mixed: bool = False
+    thorough: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ class _Search:
             improved, cut = self._try_all(stage)
             if cut:
                 break
-            if improved and self._done():
+            if improved and self._done() and not self._tools.thorough:
                 break
         if self._best is None:
             assert failure is not None
@@ -168,9 +170,11 @@ class _Search:
             yield stage(self._from())
         if not first:
             yield other_quantizer(self._from())
-        if self._tools.mixed:
-            yield wider(self._from(), self._weakest())
-            yield islands(self._from(), self._weakest())
+        if self._tools.mixed and not self._done():
+            weakest = self._weakest()
+            yield wider(self._from(), weakest)
+            if not self._done():
+                yield islands(self._from(), weakest)
 
     def _unformed(self) -> bool:
         return self._best is None or self._best.loss.floats > 0

@@ -187,6 +187,7 @@ def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[OperatorRow
     """What to change, the most useful first: accuracy where it is missed, else where the time goes."""
     advice: list[str] = []
     if part.reasons and part.layers:
+        advice += [f"{text}." for text in (part.tried.cause, part.tried.found) if text]
         advice += [
             f"Try {hint}." for hint in remedies(part.layers, least_db(facts.recipe.budget.min_sqnr_db), part.tried)
         ]

@@ -86,8 +86,7 @@ def choose(work: Work) -> Chosen:
     steps: tuple[SearchStep, ...] = ()
     wanted = plan.search if plan.search is not None else first is None or not enough(first, plan)
     if first is None or (wanted and searched):
-        stop = enough if plan.search is None else lambda _model, _plan: False
-        found = search(plan, first, _tools(work, make, stop), failure)
+        found = search(plan, first, _tools(work, make, enough), failure)
         plan, model, steps = found.plan, found.model, found.steps
     assert model is not None
     uniform = make(msgspec.structs.replace(plan, int16_layers=())) if plan.int16_layers else None
@@ -168,7 +167,8 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
     allowed = allowed_loss(reference.value, reference.unit, work.recipe.budget)
     budget = QuantizationLoss(allowed + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
     mixed = work.builder.mixed and not work.integers_only
-    return Tools(make, lost_by, enough, work.progress, noise, budget, _left, weakest, mixed)
+    thorough = work.recipe.quantize.search is True
+    return Tools(make, lost_by, enough, work.progress, noise, budget, _left, weakest, mixed, thorough)
 
 
 def _some(samples: Samples) -> Samples:

@@ -1,6 +1,7 @@
 """Layers of another form: float islands, 16 bit in some layers, another quantizer; and how a search comes to them."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -257,3 +258,12 @@ def test_the_weakest_layers_get_16_bit_before_any_is_left_float_and_only_where_t
     names = [step.name for step in found.steps]
     assert names.index("16 bit in the weakest layer") > names.index("weights clipped (octav)")
     assert not any("16 bit" in step.name for step in run(world(weak, mixed=False)).steps)
+
+
+@pytest.mark.usefixtures("absent")
+def test_a_search_for_the_best_gives_no_layer_16_bit_that_does_without():
+    good = {"quantizer='auto'": QuantizationLoss(0.0, 20.0), **LOSSES}
+    found = run(replace(world(good, mixed=True), thorough=True))
+    assert not found.plan.int16_layers
+    assert not any("16 bit" in step.name or "float in" in step.name for step in found.steps)
+    assert any("bias correction" in step.name for step in found.steps)

@@ -12,6 +12,8 @@ from skerry_agent.wire.manifest import Quality
 from skerry_agent.wire.postprocess import Postprocess
 from skerry_host.boards import Peak, list_boards, load_board
 from skerry_host.builder.build import Build, BuildRequest, build
+from skerry_host.builder.diagnose.advice import Tried
+from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.judge.evaluate import Score
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor, describe
 from skerry_host.builder.modelfile.tflite import read_model
@@ -19,7 +21,7 @@ from skerry_host.builder.recipe.errors import BuildRefused
 from skerry_host.builder.recipe.recipe import Task
 from skerry_host.builder.report import figures
 from skerry_host.builder.report.cost import Cost, costs
-from skerry_host.builder.report.facts import Facts, confused, confusion_counts, crossings
+from skerry_host.builder.report.facts import Facts, changes_to_make, confused, confusion_counts, crossings
 from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
 from skerry_host.builder.report.svg import decades, figure, logarithmic, ticks
 from skerry_host.cli.main import run
@@ -246,3 +248,15 @@ def test_advice_on_where_the_time_goes_says_what_helps(built: Build):
     page = " ".join(built.report.split())
     assert "of the estimated time on the board: bound by" in page
     assert "need less of it." in page or "move fewer bytes." in page
+
+
+def test_what_was_tried_is_told_on_the_page_before_what_was_not():
+    layer = LayerStats(0, "CONV_2D", "a", 5.0, 1.0, 0.0, 0, 0, 8, 4.0, 0.0)
+    none = dict.fromkeys(("latency", "float_latency", "preflight"))
+    quality = SimpleNamespace(float_value=None)
+    tried = Tried(found="16 bits were tried and miss", cause="the features differ")
+    part = SimpleNamespace(reasons=["lost"], layers=[layer], tried=tried, quality=quality, **none)
+    recipe = SimpleNamespace(budget=SimpleNamespace(min_sqnr_db=15.0))
+    said = changes_to_make(SimpleNamespace(recipe=recipe), part, [])
+    assert said[:2] == ["the features differ.", "16 bits were tried and miss."]
+    assert said[2].endswith("(not tried).")

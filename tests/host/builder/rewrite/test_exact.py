@@ -19,7 +19,7 @@ from tests.kit.float_graphs import FloatMaker, answers, kinds, options
 RANDOM = np.random.default_rng(3)
 SHAPE = (1, 6, 4)
 SAMPLES = RANDOM.normal(0, 1.5, (3, *SHAPE)).astype(np.float32)
-LEAST_DB = 60
+MIN_DB = 60
 RELU = schema.ActivationFunctionType.RELU
 
 
@@ -139,7 +139,7 @@ def test_the_numbers_stay_and_the_operators_are_those_that_integers_have(case: s
     data, samples = (graph(make, (1, 1, 6, 4)), SAMPLES[:, None]) if image else (graph(make), SAMPLES)
     after = rewritten(data)
     assert kinds(after) == wanted
-    assert sqnr_db(answers(data, samples), answers(after, samples)) > LEAST_DB
+    assert sqnr_db(answers(data, samples), answers(after, samples)) > MIN_DB
 
 
 def test_a_division_by_zero_stays_one():
@@ -193,7 +193,7 @@ def test_dilation_between_space_and_batch_is_a_dilated_convolution(rank: int, ra
     assert kinds(after) == [*shapes, *pad, "CONV_2D", *shapes]
     shape = (9, 3) if rank == 3 else (9, 1, 3)
     samples = RANDOM.normal(0, 1, (2, 1, *shape)).astype(np.float32)
-    assert sqnr_db(answers(data, samples), answers(after, samples)) > LEAST_DB
+    assert sqnr_db(answers(data, samples), answers(after, samples)) > MIN_DB
 
 
 def sparse(values: np.ndarray) -> object:
@@ -281,7 +281,7 @@ def test_a_function_that_tflite_lacks_is_written_by_others(name: str, prefix: st
     model = read_model(graph(made))
     assert len(without_custom(model)) == 1
     wanted = np.vectorize(MATH[name])(SAMPLES.astype(np.float64))
-    assert sqnr_db(wanted, answers(write_model(model), SAMPLES)) > LEAST_DB
+    assert sqnr_db(wanted, answers(write_model(model), SAMPLES)) > MIN_DB
 
 
 def test_the_converter_leaves_for_later_just_what_is_written_out():

@@ -71,7 +71,9 @@ def test_a_search_names_the_island_that_it_needs(made: Callable[..., Build]):
     assert "ATAN2 (net/angle/Atan2)" in said
 
 
-@pytest.mark.parametrize(("board", "settings"), [("generic-x86", "search = false"), ("raspberry-pi-4-coral-usb", "search_steps = 2")])
+@pytest.mark.parametrize(
+    ("board", "settings"), [("generic-x86", "search = false"), ("raspberry-pi-4-coral-usb", "search_steps = 2")]
+)
 def test_what_nobody_asked_for_is_refused_and_an_edge_tpu_never_gets_one(
     made: Callable[..., Build], board: str, settings: str
 ):
