@@ -26,6 +26,9 @@ file_argument = click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
     """Show operators and tensors of a TFLite or ONNX FILE. A TFLite file is opened and run once in a child process."""
+    from skerry_host.builder.sources.kinds import kind_of  # noqa: PLC0415 - keeps `--help` quick
+
+    kind_of(file)  # says of other tools' files what they are
     if file.suffix.lower() == ".onnx":
         _inspect_onnx(file, as_json)
     else:
@@ -46,7 +49,9 @@ def profile(file: Path, by: "Unit", trace_to: Path | None, as_json: bool) -> Non
     """Profile one inference of a model FILE. On this machine, with one thread."""
     from skerry_host.builder.recipe.errors import OutputError  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.builder.runtime.profile.result import trace  # noqa: PLC0415
+    from skerry_host.builder.sources.kinds import kind_of  # noqa: PLC0415
 
+    kind_of(file)
     with steps(as_json) as progress:
         found = _profile(file, by, progress)
     if trace_to:

@@ -8,6 +8,7 @@ import pytest
 
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.sources.kinds import kind_of
+from skerry_host.cli.main import run
 
 SAFE = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
 FILES = {
@@ -63,3 +64,10 @@ def test_folders_are_told_apart_too(name, inner, words, tmp_path: Path):
 def test_a_model_with_a_wrong_name_is_a_model_all_the_same(tmp_path: Path):
     (tmp_path / "m.bin").write_bytes(b"\x1c\0\0\0TFL3")
     assert kind_of(tmp_path / "m.bin") == "tflite"
+
+
+@pytest.mark.parametrize("command", ["inspect", "profile"])
+def test_commands_that_look_at_a_file_say_so_too(command: str, tmp_path: Path, capsys):
+    (tmp_path / "m.gguf").write_bytes(b"GGUF\3\0\0\0")
+    assert run(["model", command, str(tmp_path / "m.gguf")]) == 2
+    assert "a language model for llama.cpp" in capsys.readouterr().err
