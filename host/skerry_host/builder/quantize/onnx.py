@@ -24,6 +24,7 @@ from skerry_host.builder.sources.load import SourceModel
 OPSET = 17
 _CORE = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """What most of the time goes into."""
+_MOVES = {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 _HINT = "build target cpu, which has another quantizer, or export the model with opset_version=18"
 _METHODS = {"min-max": "MinMax", "moving-average": "MinMax", "percentile": "Percentile", "mse": "MinMax"}
 """onnxruntime's calibrators: what it calls a moving average is the plain mean of the samples' ends, which clips half of
@@ -48,7 +49,8 @@ def quantize_onnx(
             try:
                 files[0].write_bytes(at_opset(source.onnx, OPSET))
                 reader = _Reader(samples, feeding, source.onnx, progress)
-                quantize_static(*map(str, files), reader, **how.settings, **_common(plan))
+                whole = {"nodes_to_exclude": last_concatenations(files[0].read_bytes())}
+                quantize_static(*map(str, files), reader, **how.settings, **_common(plan), **whole)
                 made = files[1].read_bytes()
                 Session(made)
             except Exception as error:  # noqa: BLE001  (its errors share no base)
@@ -59,6 +61,26 @@ def quantize_onnx(
             return made
     line = " ".join(str(first).split())[:300]
     raise ModelError(f"onnxruntime cannot quantize this model: {line}", hint=_HINT, code="quantizer") from first
+
+
+def last_concatenations(model: bytes) -> list[str]:
+    """The nodes that put outputs together from parts: left float, so that each part keeps the scale that it has.
+
+    On one scale for a detector's pixels and probabilities every probability is zero.
+    """
+    import onnx  # noqa: PLC0415  (an extra)
+
+    graph = onnx.load_from_string(model).graph
+    writers = {output: node for node in graph.node for output in node.output}
+    waiting, found = [output.name for output in graph.output], []
+    while waiting:
+        node = writers.get(waiting.pop())
+        if node is None or node.op_type not in {"Concat", *_MOVES}:
+            continue
+        if node.op_type == "Concat" and node.name:
+            found.append(node.name)
+        waiting += node.input if node.op_type == "Concat" else node.input[:1]
+    return sorted(set(found))
 
 
 @dataclass(frozen=True, slots=True)
