@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES, check_size
 from skerry_host.builder.modelfile import signatures
 from skerry_host.builder.modelfile.describe import describe_any, is_tflite
@@ -26,7 +28,13 @@ from skerry_host.builder.rewrite.trained_ranges import TrainedRanges, take_range
 from skerry_host.builder.runtime.probe import Probe, probe, probe_bytes
 from skerry_host.builder.sources import keras, onnx
 from skerry_host.builder.sources.converted import Converted
-from skerry_host.builder.sources.equivalence import MIN_EQUIVALENCE_DB, Example, equivalence_db, examples
+from skerry_host.builder.sources.equivalence import (
+    MIN_EQUIVALENCE_DB,
+    Example,
+    equivalence_db,
+    examples,
+    order_of_outputs,
+)
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.unfit import not_finite, quantized, unfit, unfit_io, unfit_quantized
 from skerry_host.builder.sources.why import require_runs
@@ -223,9 +231,25 @@ def _tflite(made: _Made, wanted: tuple[Probe, Path]) -> SourceModel:
         raise ModelError(f"{path} cannot be {verb}: {'; '.join(reasons)}", code="unfit")
     given, data = data, data if ready and not batch else write_model(model)
     if not trained:  # the ranges that were taken out did change what is computed
+        arranged = _as_examples(data, converted.examples)
+        graph = graph if arranged is data else describe(read_model(arranged))
+        data = arranged
         changes += _check_equivalence(path, converted.examples, given, data)
     changes = [*converted.changes, *changes]
     return SourceModel(data, graph, made.sha256, made.size, tuple(changes), ready, converted.onnx, trained)
+
+
+def _as_examples(data: bytes, known: Sequence[Example]) -> bytes:
+    """The model with its outputs in the order of the source's, where its converter says nothing of that (onnx2tf)."""
+    if not known or known[0].exact or len(known[0].outputs) < 2:
+        return data
+    found = order_of_outputs(known[0], data)
+    if found is None or found == sorted(found):
+        return data
+    model = read_model(data)
+    outputs = [int(index) for index in model.subgraphs[0].outputs]
+    model.subgraphs[0].outputs = np.array([outputs[place] for place in found], np.int32)
+    return write_model(model)
 
 
 def _in_order(model: Any, converted: Converted) -> bool:

@@ -5,13 +5,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.converters import VARIABLE
-from skerry_host.builder.sources.equivalence import Example, equivalence_db, examples
-from skerry_host.builder.sources.load import load_source
+from skerry_host.builder.sources.equivalence import Example, equivalence_db, examples, order_of_outputs
+from skerry_host.builder.sources.load import from_converted, load_source
 from tests.kit.converters import UNKNOWN, small_onnx
+from tests.kit.edgetpu.models import Maker
 from tests.kit.recipes import FASHION
 
 
@@ -85,3 +88,36 @@ def test_a_wrong_conversion_is_one_line(tmp_path: Path, monkeypatch):
         load_source(tmp_path / "m.onnx")
     assert found.value.code == "conversion"
     assert "\n" not in str(found.value)
+
+
+def heads(*order: int) -> bytes:
+    """Two outputs of one size, x + 1 and x * 1, in this order."""
+    made = Maker()
+    made.tensor("x", (1, 3), "float32")
+    made.tensor("c", (1, 3), "float32", np.ones((1, 3)))
+    for name, op, options in (("sum", "ADD", schema.AddOptionsT()), ("same", "MUL", schema.MulOptionsT())):
+        made.tensor(name, (1, 3), "float32")
+        made.op(op, ["x", "c"], [name], options=options)
+    return made.data(["x"], [("sum", "same")[place] for place in order])
+
+
+def test_outputs_that_have_changed_places_are_another_function():
+    """The output that is closest hid it: a box was judged as the classifier's scores."""
+    assert equivalence_db(examples(heads(0, 1)), heads(0, 1)) > 100
+    assert equivalence_db(examples(heads(0, 1)), heads(1, 0)) < 10
+
+
+def test_of_a_converter_that_says_nothing_of_their_order_outputs_are_found_by_what_they_are():
+    (example, *_others) = examples(heads(0, 1), exact=False)
+    assert order_of_outputs(example, heads(1, 0)) == [1, 0]
+    assert order_of_outputs(example, heads(0, 1)) == [0, 1]
+    assert order_of_outputs(example, heads(0)) is None
+
+
+def test_they_are_put_into_the_order_of_the_source(tmp_path: Path):
+    (tmp_path / "m.onnx").write_bytes(b"the source")
+    (tmp_path / "made.tflite").write_bytes(heads(1, 0))
+    known = examples(heads(0, 1), exact=False)
+    source = from_converted(tmp_path / "m.onnx", Converted(tmp_path / "made.tflite", examples=tuple(known)))
+    assert [spec.name for spec in source.graph.output_specs()] == ["sum", "same"]
+    assert equivalence_db(examples(heads(0, 1)), source.data) > 100
