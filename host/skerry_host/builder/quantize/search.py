@@ -81,9 +81,9 @@ class Tools:
     """What the search needs: how to make a model and how to rank one, whether one is good enough.
 
     `enough` takes long, so only those are asked about that look to be within `budget`. `left` names the layers that
-    compute on float though nobody asked for it, `weakest` those that lose most, the worst first. `mixed`: 16 bit and
-    float in some layers may be tried, which an accelerator cannot run. `thorough`: the best is wanted of what costs
-    nothing at run time, not the first that is good enough.
+    compute on float though nobody asked for it, `weakest` those that lose most, the worst first, `front` those that
+    make features of a signal. `mixed`: 16 bit and float in some layers may be tried, which an accelerator cannot run.
+    `thorough`: the best is wanted of what costs nothing at run time, not the first that is good enough.
     """
 
     make: Callable[[Quantize], bytes]
@@ -96,6 +96,7 @@ class Tools:
     weakest: Callable[[bytes, Quantize], Sequence[str]] = nobody
     mixed: bool = False
     thorough: bool = False
+    front: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class _Search:
             weakest = self._weakest()
             yield wider(self._from(), weakest)
             if not self._done():
-                yield islands(self._from(), weakest)
+                yield islands(self._from(), weakest, self._tools.front)
 
     def _unformed(self) -> bool:
         return self._best is None or self._best.loss.floats > 0
