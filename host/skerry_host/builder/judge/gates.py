@@ -9,6 +9,7 @@ from skerry_host.builder.judge.tasks.table import AGREEMENTS
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
 from skerry_host.builder.modelfile.islands import float_left, scope
 from skerry_host.builder.recipe.recipe import Budget, Quantize
+from skerry_host.metric_words import in_its_unit
 
 DEFAULT_PLAN = Quantize()
 FORMS = {"int8": "int8", "int16": "int16", "float": "8-bit weights"}
@@ -305,7 +306,7 @@ GATES: tuple[Gate, ...] = (
 
 def shown(quality: Quality, value: float, digits: int = 2) -> str:
     """A value of the metric for people: a share in percent, else with its unit."""
-    return f"{value:.{digits}%}" if not quality.unit else f"{value:.4g} {quality.unit}"
+    return in_its_unit(value, quality.unit, digits)
 
 
 def loss(float_value: float, int8_value: float, better: str) -> float:
