@@ -85,9 +85,11 @@ def quantize(real: Array, tensor: TensorSpec) -> Array:
 
 def dequantize(values: Array, tensor: TensorSpec) -> Array:
     """A tensor's values as float32 reals (any shape)."""
-    if not tensor.scale:
-        return values.astype(np.float32)
-    return (values.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
+    real: Array = values.astype(np.float32)
+    if tensor.scale:
+        real -= np.float32(tensor.zero_point)
+        real *= np.float32(tensor.scale)
+    return real
 
 
 @lru_cache(maxsize=8)

@@ -38,4 +38,9 @@ class Labels:
 
 
 def _cleaned(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+    return "".join(letter if letter.isprintable() or _is_space(letter) else "?" for letter in name)
+
+
+def _is_space(letter: str) -> bool:
+    """A space of any width, which is a symbol of many alphabets; no line ends by it."""
+    return letter.isspace() and letter > "\x85" and letter not in "\u2028\u2029"

@@ -33,6 +33,7 @@ def job(tmp_path):
         ("Käse\nno newline at the end".encode(), ("Käse", "no newline at the end")),
         (b"\n", ("",)),
         (b"safe\n\x1b[2Jcleared\n", ("safe", "?[2Jcleared")),
+        ("a\n\u3000\n \n\u2028x\n".encode(), ("a", "\u3000", " ", "?x")),
         (b"\xff\xfe\n", ()),
         (None, ()),
     ],

@@ -68,7 +68,7 @@ def with_names(loaded: LoadedRecipe, data: DataSet) -> LoadedRecipe:
     if plan.labels.names or not data.names:
         return loaded
     labels = msgspec.structs.replace(plan.labels, names=data.names)
-    problems = labels.problems
+    problems = labels.problems_of(plan.task)
     if problems:
         raise RecipeError(f"data of recipe {plan.name}", problems, hint="rename them", code="data")
     return replace(loaded, recipe=msgspec.structs.replace(plan, labels=labels))

@@ -27,6 +27,9 @@ def settled(loaded: LoadedRecipe, outputs: Sequence[TensorSpec]) -> LoadedRecipe
     issues = _places(recipe, outputs)
     if issues:
         raise RecipeError("[postprocess]", issues, hint="outputs are counted from 0", code="postprocess")
+    issues = _alphabet(recipe, outputs)
+    if issues:
+        raise RecipeError("[labels]", issues, hint="see docs/tasks.md", code="labels")
     return replace(loaded, recipe=msgspec.structs.replace(recipe, postprocess=_settled(recipe, outputs)))
 
 
@@ -117,6 +120,16 @@ def _times(shape: tuple[int, ...], symbols: int) -> str:
     """Which axis counts times, where the other one has a place for each symbol."""
     axes = shape[1:]
     return "last" if len(axes) == 2 and axes[0] == symbols != axes[1] else "first"
+
+
+def _alphabet(recipe: Recipe, outputs: Sequence[TensorSpec]) -> list[str]:
+    """An alphabet of another length than the model's: every letter behind the gap would be read wrongly."""
+    names, axes = len(recipe.labels.names), outputs[recipe.postprocess.output].shape[1:]
+    if recipe.task != "sequence" or not names or names + 1 in axes or not axes:
+        return []
+    rows = recipe.postprocess.rows
+    symbols = axes[0] if rows == "last" else axes[-1]
+    return [f"{names} names and the blank, the model has {symbols} symbols: name each but the blank, the space too"]
 
 
 def _uses(spec: Postprocess, keys: Sequence[str]) -> bool:

@@ -181,6 +181,8 @@ def _texts(texts: Array, form: TruthForm) -> list[str]:
     """The text of each sample."""
     if texts.shape != (form.samples,) or texts.dtype.kind != "U":
         raise TruthError(f"texts are {texts.dtype} of shape {texts.shape}, not {form.samples} texts")
+    if not form.names:
+        raise TruthError("texts cannot be compared without the character of each symbol: give it in [labels]")
     letters = {letter for name in form.names for letter in name}
     unknown = sorted({letter for text in texts.tolist() for letter in text} - letters)
     if letters and len(unknown) > len(letters) // 2 + 3:

@@ -35,6 +35,8 @@ FIRST, GROWTH = 128, 1.25
 SEED = 0
 MOST_IN_MEMORY = 256 * 1024**2
 """Bytes of one output's answers to all samples."""
+AT_ONCE = 128 * 1024**2
+"""Bytes of answers that a model gives before they are put away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +180,22 @@ class _Answers:
         self._sessions: Sessions | None = None
 
     def run(self, samples: Samples, chosen: Array, feeding: Feeding, progress: Progress) -> None:
-        """Add the answers for the chosen samples."""
+        """Add the answers for the chosen samples, no more at a time than fit into memory."""
         self._sessions = self._sessions or Sessions(self.model, feeding, len(chosen))
-        real = real_outputs(self.model, self._sessions.run(samples.inputs, chosen, progress))
+        values = sum(math.prod(spec.shape) for spec in self.graph.output_specs())
+        most = max(1, AT_ONCE // max(1, 4 * values))
+        for start in range(0, len(chosen), most):
+            part = chosen[start : start + most]
+            self._add(real_outputs(self.model, self._sessions.run(samples.inputs, part, progress)), len(part))
+
+    def _add(self, real: dict[str, Array], count: int) -> None:
         if not self.outputs:
             population = len(self.right)
             self.outputs = {name: room_for((population, *part.shape[1:]), part.dtype) for name, part in real.items()}
             self.energies = np.zeros((population, len(real), 2))
         for name, part in real.items():
-            self.outputs[name][self.count : self.count + len(chosen)] = part
-        self.count += len(chosen)
+            self.outputs[name][self.count : self.count + count] = part
+        self.count += count
 
     def first(self, count: int, start: int = 0) -> list[Array]:
         """The answers from `start` to `count`, one array per output."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from skerry_agent.processing import Array
 
+PART = 1 << 17
 CEILING_DB = 200.0
 """Written in place of infinity, which JSON does not have."""
 
@@ -19,9 +20,16 @@ def sqnr_db(reference: Array, got: Array) -> float:
 
 
 def energies(reference: Array, got: Array) -> tuple[float, float]:
-    """The energy of a reference and of what differs from it: sums of squares."""
-    signal = float(np.square(reference, dtype=np.float64).sum())
-    noise = float(np.square(reference.astype(np.float64) - got.astype(np.float64)).sum())
+    """The energy of a reference and of what differs from it: sums of squares.
+
+    A part at a time: the answers to all samples would be copied three times in double precision.
+    """
+    signal = noise = 0.0
+    flat, other = reference.reshape(-1), got.reshape(-1)
+    for start in range(0, len(flat), PART):
+        wide = flat[start : start + PART].astype(np.float64)
+        signal += float(np.square(wide).sum())
+        noise += float(np.square(wide - other[start : start + PART]).sum())
     return signal, noise
 
 

@@ -22,8 +22,10 @@ class Histogram:
 
     def add(self, values: Array) -> None:
         """Count values (any shape), every so many places of a large array; those outside go to the bins at the ends."""
-        scaled = (_some(values) - np.float32(self.low)) * np.float32(BINS / (self.high - self.low))
-        self.counts += np.bincount(np.clip(scaled, 0, BINS - 1).astype(np.int32), minlength=BINS)
+        scaled = _some(values) - np.float32(self.low)
+        scaled *= np.float32(BINS / (self.high - self.low))
+        np.clip(scaled, 0, BINS - 1, out=scaled)
+        self.counts += np.bincount(scaled.astype(np.int32), minlength=BINS)
 
     @property
     def centres(self) -> Array:

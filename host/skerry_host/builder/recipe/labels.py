@@ -3,6 +3,7 @@
 They end up on devices, in answers to applications and on operators' screens, so each must be one line of plain text.
 """
 
+import unicodedata
 from pathlib import Path
 
 from msgspec import Struct
@@ -28,8 +29,13 @@ class Labels(Struct, frozen=True):
     @property
     def problems(self) -> list[str]:
         """What is wrong with them, one line each."""
+        return self.problems_of("")
+
+    def problems_of(self, task: str) -> list[str]:
+        """The same for a task: the symbols of a sequence may be spaces."""
         both = ["labels: give names or file, not both"] if self.names and self.file else []
-        return both + label_problems(self.names, "labels.names") + ([] if self.file else self.negative_problems)
+        wrong = label_problems(self.names, "labels.names", task)
+        return both + wrong + ([] if self.file else self.negative_problems)
 
     @property
     def negative_problems(self) -> list[str]:
@@ -38,9 +44,19 @@ class Labels(Struct, frozen=True):
         return [f"labels.negative: {self.negative!r} is none of the labels"] if unknown else []
 
 
-def label_problems(names: tuple[str, ...], where: str) -> list[str]:
+def label_problems(names: tuple[str, ...], where: str, task: str = "") -> list[str]:
     """What makes names unfit to be shown, one line each; `where` says where they stand."""
-    return [f"{where}[{at}]: {problem}" for at, name in enumerate(names) if (problem := _problem(name))]
+    spaces = task == "sequence"
+    return [
+        f"{where}[{at}]: {problem}"
+        for at, name in enumerate(names)
+        if (problem := _problem(name)) and not (spaces and _is_space(name))
+    ]
+
+
+def _is_space(name: str) -> bool:
+    """One space of any width, such as between words or between ideographs; nothing that moves a cursor."""
+    return len(name) == 1 and unicodedata.category(name) == "Zs"
 
 
 def read_labels(path: Path) -> Labels:

@@ -246,7 +246,7 @@ class Recipe(Struct, frozen=True):
     def problems(self) -> list[str]:
         """What the types cannot say."""
         read = postprocess_problems(self.task, self.postprocess)
-        return [*self.quantize.problems, *self.data.problems, *read, *self.labels.problems]
+        return [*self.quantize.problems, *self.data.problems, *read, *self.labels.problems_of(self.task)]
 
     @property
     def meaning(self) -> Task:
@@ -335,7 +335,7 @@ def _with_labels(folder: Path, recipe: Recipe, issues: list[str]) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         issues.append(f"{name}: is not a text file in UTF-8 ({error})")
         return recipe
-    issues += label_problems(labels.names, f"{name}")
+    issues += label_problems(labels.names, f"{name}", recipe.task)
     labels = replace(labels, negative=recipe.labels.negative)
     issues += labels.negative_problems
     return replace(recipe, labels=labels)

@@ -78,3 +78,10 @@ def test_an_output_that_is_not_there_is_named_with_those_that_are(fashion: Loade
     task, spec = MISSING[key]
     with pytest.raises(RecipeError, match=rf"{key}: output \d is named, the model has 1: out_0"):
         settled(recipe(fashion, task, **spec), outputs((1, 5)))
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((1, 40, 12), ""), ((1, 12, 40), "last")])
+def test_an_alphabet_without_the_space_that_the_model_has_is_refused_by_its_length(fashion, shape, rows: str):
+    with pytest.raises(RecipeError, match="10 names and the blank, the model has 12 symbols"):
+        settled(recipe(fashion, "sequence", 10, rows=rows), outputs(shape))
+    settled(recipe(fashion, "sequence", 11, rows=rows), outputs(shape))

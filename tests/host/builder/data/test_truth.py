@@ -93,3 +93,10 @@ def test_ignored_pixels_are_of_no_class_and_points_are_visible_unless_said():
 def test_nothing_said_is_nothing_known():
     assert parse_truth("classification", {}, FORM) is None
     assert parse_truth("raw", {"labels": np.arange(3)}, FORM) is None
+
+
+def test_texts_without_an_alphabet_are_refused_before_anything_is_built():
+    arrays = {"texts": np.array(["a", "b", "c"])}
+    with pytest.raises(TruthError, match=r"give it in \[labels\]"):
+        parse_truth("sequence", arrays, TruthForm(3, 0, ()))
+    assert parse_truth("sequence", arrays, TruthForm(3, 0, ("a", "b", "c"))) == ["a", "b", "c"]

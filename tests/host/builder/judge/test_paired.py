@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge import paired
 from skerry_host.builder.judge.evaluate import evaluate, sqnr_by_output
 from skerry_host.builder.judge.paired import FIRST, MOST_IN_MEMORY, PairedEvaluation, room_for
 from skerry_host.builder.recipe.recipe import Budget, Recipe, load_recipe
@@ -87,3 +88,13 @@ def test_answers_that_are_many_and_large_are_kept_on_disk():
     assert isinstance(large, np.memmap)
     large[-1] = 3.0
     assert large[-1, -1] == 3.0
+
+
+def test_all_answers_are_never_in_memory_at_once(case: Case, monkeypatch: pytest.MonkeyPatch):
+    whole = PairedEvaluation(FLOAT, case.samples, case.recipe).compare(case.model)
+    monkeypatch.setattr(paired, "AT_ONCE", 4 * 10 * 50)
+    told: list[str] = []
+    found = PairedEvaluation(FLOAT, case.samples, case.recipe, lambda *step: told.append(step[0])).compare(case.model)
+    assert np.array_equal(found.right, whole.right)
+    assert (found.score.value, found.channels) == (whole.score.value, whole.channels)
+    assert len(told) > found.sampling.samples / 50

@@ -184,3 +184,16 @@ def test_a_byte_order_mark_is_taken(make_recipe):
     text = (folder / "recipe.toml").read_bytes()
     (folder / "recipe.toml").write_bytes(b"\xef\xbb\xbf" + text)
     assert load_recipe(folder).recipe.name == "fashion"
+
+
+def test_spaces_are_symbols_of_an_alphabet_and_names_of_no_class(make_recipe):
+    alphabet = {"classes.txt": "a\n\u3000\n \n".encode()}
+    read = make_recipe(*LABEL_FILE, ('task = "classification"', 'task = "sequence"'), files=alphabet)
+    assert load_recipe(read).recipe.labels.names == ("a", "\u3000", " ")
+    hostile = make_recipe(
+        *LABEL_FILE,
+        ('task = "classification"', 'task = "sequence"'),
+        files={"classes.txt": "a\n\u2028\n\n\t\n".encode()},
+    )
+    with pytest.raises(RecipeError, match=r"\[1\].*\[2\].*\[3\]"):
+        load_recipe(hostile)
