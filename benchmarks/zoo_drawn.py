@@ -1,4 +1,4 @@
-"""Draws hands that hand detectors take for hands: for models of which no free photographs are at hand. Tries no model."""
+"""Draws hands that hand detectors take for hands: no free photographs of hands are at hand. Tries no model."""
 
 import math
 import random
