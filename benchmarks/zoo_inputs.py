@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
-from zoo_drawn import hand
+from zoo_drawn import hand, person
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Maker = Callable[[int, int], Arrays]
@@ -132,10 +132,21 @@ def eyes(count: int, seed: int) -> Arrays:
 
 def hands(count: int, seed: int) -> Arrays:
     """Drawn hands, every fourth one a piece of a photograph without any (N, 224, 224, 3)."""
-    rng, size, made = random.Random(seed), (224, 224), []
+    return _some(hand, (224, 224), count, seed)
+
+
+def people(count: int, seed: int) -> Arrays:
+    """Drawn people, every fourth one a piece of a photograph (N, 256, 256, 3)."""
+    return _some(person, (256, 256), count, seed)
+
+
+def _some(
+    draw: Callable[[random.Random, Image.Image], np.ndarray[Any, Any]], size: tuple[int, int], count: int, seed: int
+) -> Arrays:
+    rng, made = random.Random(seed), []
     for at in range(count):
         behind = varied(rng.choice(photographs()), rng, size)
-        made.append(behind if at % 4 == 3 else hand(rng, Image.fromarray(behind)))
+        made.append(behind if at % 4 == 3 else draw(rng, Image.fromarray(behind)))
     return {"inputs": np.stack(made)}
 
 
@@ -291,11 +302,10 @@ def speech(count: int, seed: int) -> Arrays:
     return {"input_input": rows, "labels": labels.astype(np.uint8)}
 
 
-def wake(count: int, seed: int) -> Arrays:
-    """Windows (N, 3, 40) like a microphone's features, in tenths."""
-    rng = np.random.default_rng(seed)
-    level = np.cumsum(rng.normal(0, 12, (count, 3, 40)), axis=2) + 120
-    return {"inputs": np.clip(level, 0, 255).astype(np.uint8)}
+def wake(_count: int, seed: int) -> Arrays:
+    """The stream of spoken windows (N, 3, 40) of models/wake-word, whole and in its order: the model remembers."""
+    with np.load(PROJECT / "models" / "wake-word" / f"{'calibration' if seed == 1 else 'evaluation'}.npz") as stored:
+        return {"inputs": stored["inputs"]}
 
 
 def clothes(count: int, seed: int) -> Arrays:
@@ -316,7 +326,7 @@ def clothes(count: int, seed: int) -> Arrays:
 
 
 MAKERS: dict[str, Maker] = {
-    "photos": photos, "faces": faces, "eyes": eyes, "hands": hands, "lines": lines,
+    "photos": photos, "faces": faces, "eyes": eyes, "hands": hands, "people": people, "lines": lines,
     "lines-turned": lines_turned, "pages": pages,
     "files": files, "notes": notes, "speech": speech, "wake": wake, "clothes": clothes,
 }  # fmt: skip
