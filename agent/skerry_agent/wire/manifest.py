@@ -1,6 +1,7 @@
 """The manifest of a release: what a device may install, how to run it, and how to validate it.
 
-Schema version 1. Holds data only; signing is `skerry_host.release.sign`, verification `skerry_agent.trust`.
+Schema version 1 or 2: `wire.schemas` says when. Holds data only; signing is `skerry_host.release.sign`, verification
+`skerry_agent.trust`.
 """
 
 from typing import Annotated, Final, Literal
@@ -14,7 +15,6 @@ from skerry_agent.wire.names import FileName, ModelName, ReleaseName, Sha256, Ve
 from skerry_agent.wire.postprocess import Postprocess as Postprocess  # noqa: PLC0414  (who has a manifest has it)
 from skerry_agent.wire.targets import TargetName
 
-SCHEMA = 1
 PATCH_FORMAT: Final = 2
 """The newest version of the patch format that this code applies; it applies all earlier ones, too."""
 
@@ -265,7 +265,7 @@ class Release(Struct, frozen=True):
     later ones.
     """
 
-    schema: Literal[1]
+    schema: Literal[1, 2]
     model: ModelName
     version: Version
     counter: Annotated[int, Meta(ge=1)]

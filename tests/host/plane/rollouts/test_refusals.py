@@ -12,6 +12,7 @@ from skerry_agent.wire.twin import CommandResult, Reported
 from skerry_host.plane.registry.records import events
 from skerry_host.plane.rollouts.intake import order_rollback, order_watch
 from skerry_host.plane.views.labels import LABELS, because
+from tests.kit.home import add_release
 from tests.kit.rollouts import Rig, two_releases
 
 
@@ -155,3 +156,25 @@ def test_older_planes_and_older_agents_are_understood():
     older = codec.encode({**fields, "targets": ["cpu"]})
     assert codec.decode(older, Reported) == replace(newer, refused=())
     assert codec.decode(b'{"device":"dev-1","id":"c","ok":true}', CommandResult).code == ""
+
+
+def test_a_release_that_an_agent_is_too_old_for_is_not_ordered_and_the_operator_reads_why(rig):
+    add_release(rig.home, "2.0.0", b"model", decoder="yolo")
+    first = rig.start("1.0.0")
+    rig.end("succeeded")
+    started = rig.start("2.0.0")
+    _rollout, row = rig.row(started)
+    assert (row.outcome, row.reason) == ("failed", "unsupported_schema")
+    needs = "fashion@2.0.0 needs an agent that reads schema 2 of manifests (decoder yolo); its agent reads 1"
+    assert row.detail == f"{needs}; install a newer skerry-agent on the device"
+    assert rig.row(first)[1].outcome == "succeeded"
+    assert rig.wanted == "fashion@1.0.0"
+
+
+def test_an_agent_that_reads_its_schema_is_given_it(rig):
+    add_release(rig.home, "2.0.0", b"model", decoder="yolo")
+    rig.device.kept.manifest_schema = 2
+    rig.device.say()
+    started = rig.start("2.0.0")
+    assert rig.row(started)[1].outcome is None
+    assert rig.wanted == "fashion@2.0.0"
