@@ -165,9 +165,13 @@ class Bundle(Struct, frozen=True):
 
     @property
     def picture(self) -> tuple[TensorSpec, Preprocess]:
-        """The first input that takes an image, or simply the first one, with its preprocessing."""
-        place = next((place for place, tensor in enumerate(self.inputs) if len(tensor.shape) == 4), 0)
-        return self.inputs[place], self.preprocess_at(place)
+        """The input that `picture_place` says, with its preprocessing."""
+        return self.inputs[self.picture_place], self.preprocess_at(self.picture_place)
+
+    @property
+    def picture_place(self) -> int:
+        """The place of the first input that takes an image from a sample, or simply of the first one."""
+        return next((place for place in self.brought if len(self.inputs[place].shape) == 4), 0)
 
     @property
     def brought(self) -> list[int]:
