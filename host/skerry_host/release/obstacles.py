@@ -33,8 +33,8 @@ def obstacle(
     """
     name, target = bundle
     release = store.release(name)
-    if reported is not None and reported.manifest_schema < release.schema:
-        return _too_old(release, reported)
+    if (behind := too_old(release, reported)) is not None:
+        return behind
     found = of(store.manifest_ref(name))
     if found is not None:
         return Obstacle(found.code, f"the manifest of {name}: {found.words}")
@@ -48,8 +48,10 @@ def obstacle(
     return None
 
 
-def _too_old(release: Release, reported: Reported) -> Obstacle:
-    """The agent that a device has does not know what the release needs."""
+def too_old(release: Release, reported: Reported | None) -> Obstacle | None:
+    """The agent that a device has does not know what the release needs; None where it does, or never reported."""
+    if reported is None or reported.manifest_schema >= release.schema:
+        return None
     needed = newer_meanings(release.bundles)
     about = f" ({', '.join(needed)})" if needed else ""
     words = f"{release.name} needs an agent that reads schema {release.schema} of manifests{about}"
