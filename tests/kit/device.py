@@ -159,6 +159,7 @@ class Kept:
     blobs: dict[str, bytes] = field(default_factory=dict)
     answered: dict[str, CommandResult] = field(default_factory=dict)
     refused: tuple[RefusedOrder, ...] = ()
+    manifest_schema: int = 1
 
 
 class FakeDevice:
@@ -231,6 +232,7 @@ class FakeDevice:
             targets,
             models,
             refused=self.kept.refused,
+            manifest_schema=self.kept.manifest_schema,
         )
         self.publish(topics.reported(self.id), codec.encode(reported), retain=True)
 

@@ -8,6 +8,8 @@ import msgspec
 from skerry_agent.wire.blobs import CHUNK_BYTES
 from skerry_agent.wire.envelope import RELEASE
 from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Provenance, Quality, Release
+from skerry_agent.wire.postprocess import Decoder, Postprocess
+from skerry_agent.wire.schemas import schema_of
 from skerry_host.home import Home, init_home
 from skerry_host.release import keys
 from skerry_host.release.store import Store
@@ -39,6 +41,7 @@ def add_release(  # noqa: PLR0913 - what tests want of a release, by name
     base: bytes | None = None,
     patch: bytes = b"",
     newer_patch: bytes | None = None,
+    decoder: Decoder = "decoded",
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Release:
     """Put a signed release `fashion@version` into the store, with a patch from `base` when it is given.
@@ -56,8 +59,10 @@ def add_release(  # noqa: PLR0913 - what tests want of a release, by name
     if base is not None and newer_patch is not None:
         newer = (PatchRef(base_sha, artifact.blob.sha256, "typed", store.put(newer_patch), 2),)
     counter = int(version.replace(".", ""))
-    bundle = Bundle("cpu", (artifact, golden), (), ())
-    release = Release(1, "fashion", version, counter, (bundle,), QUALITY, PROVENANCE, patches, newer_patches=newer)
+    bundle = Bundle("cpu", (artifact, golden), (), (), postprocess=Postprocess(decoder))
+    release = Release(
+        schema_of([bundle]), "fashion", version, counter, (bundle,), QUALITY, PROVENANCE, patches, newer_patches=newer
+    )
     envelope = keys.load(home.keys, "release").sign(RELEASE, msgspec.json.encode(release))
     store.add(release, envelope)
     return release

@@ -96,6 +96,16 @@ MESSAGES = {
         targets=("cpu",),
         patch_format=2,
     ),
+    "reported_schema": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=5,
+        generation=8,
+        agent="0.4.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        manifest_schema=2,
+    ),
     "reported_refused": Reported(
         device="shelf-01",
         boot="0123456789abcdef",

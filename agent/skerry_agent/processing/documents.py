@@ -25,10 +25,10 @@ def document_of(found: Found, names: Sequence[str] = ()) -> Document:
 
 def _mask(found: Mask, names: Sequence[str]) -> Document:
     height, width = found.classes.shape
-    runs = found.runs()
+    runs = found.runs(MAX_RUNS)
     shares = {names[index] if index < len(names) else str(index): share for index, share in found.shares().items()}
     made: Document = {"shares": shares, "size": [height, width]}
-    return {**made, "runs": runs} if len(runs) <= MAX_RUNS else made
+    return made if runs is None else {**made, "runs": runs}
 
 
 def _points(found: Keypoints, _names: Sequence[str]) -> Document:

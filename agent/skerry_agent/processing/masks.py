@@ -1,7 +1,6 @@
 """Segmentation: the class of each pixel, from maps of scores. Knows no quantization and no runtime."""
 
 from collections.abc import Sequence
-from itertools import groupby
 
 import numpy as np
 from msgspec import Struct
@@ -27,9 +26,14 @@ class Mask(Struct, frozen=True, eq=False):
         values, counts = np.unique(self.classes, return_counts=True)
         return {int(value): int(count) / self.classes.size for value, count in zip(values, counts, strict=True)}
 
-    def runs(self) -> list[tuple[int, int]]:
-        """Class and length of each run of equal pixels, row after row without a break."""
-        return [(int(value), sum(1 for _ in run)) for value, run in groupby(self.classes.reshape(-1).tolist())]
+    def runs(self, at_most: int | None = None) -> list[tuple[int, int]] | None:
+        """Class and length of each run of equal pixels, row after row without a break; None for more than so many."""
+        flat = self.classes.reshape(-1)
+        starts = np.concatenate([np.zeros(min(1, flat.size), np.int64), np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+        if at_most is not None and len(starts) > at_most:
+            return None
+        lengths = np.diff(starts, append=flat.size)
+        return list(zip(flat[starts].tolist(), lengths.tolist(), strict=True))
 
 
 def segment(outputs: Sequence[Array], spec: Postprocess, size: Size, *, planes: bool = False) -> Mask:

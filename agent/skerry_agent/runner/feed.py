@@ -38,8 +38,8 @@ class Feed:
         self._results = results
         self._labels = Labels(job)
         self._states = States(job.bundle)
-        pictures = [at for at, place in enumerate(job.bundle.brought) if len(job.bundle.inputs[place].shape) == 4]
-        self._picture = pictures[0] if pictures else 0
+        brought, picture = job.bundle.brought, job.bundle.picture_place
+        self._picture = brought.index(picture) if picture in brought else 0
         self.inputs = [job.bundle.inputs[place].name for place in job.bundle.brought]
 
     def restart(self) -> None:

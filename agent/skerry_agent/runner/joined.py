@@ -26,6 +26,14 @@ class Outputs:
         inner = {part for join in self._bundle.joins for part in join.parts[1:]}
         return [first.get(place, place) for place in range(count) if place not in inner]
 
+    @property
+    def of_classes(self) -> int:
+        """The place of the output that has a value for each class."""
+        spec, task = self._bundle.postprocess, self._bundle.task
+        named = spec.decoder == "classes" or task in {"multilabel", "events"}
+        at = spec.output if named else 0
+        return self.whole[at] if at < len(self.whole) else 0
+
     def join_of(self, place: int) -> Join | None:
         """How the output is joined, None for one of the model's own."""
         count = len(self._bundle.outputs)

@@ -1,8 +1,9 @@
 """What a model is fed back: the states of each stream of samples, between one sample and the next. Without numpy.
 
 A stream is a source of samples, or what a client of the inference API calls a sequence. It begins with zeros: when its
-source is opened, when a replayed file starts anew, after a sample that could not be answered, and in a runner that has
-just taken over, because states of one release mean nothing to another.
+source is opened, when a replayed file starts anew, after a sample that could not be answered, after an answer with NaN
+or infinity, which would never leave it, and in a runner that has just taken over, because states of one release mean
+nothing to another.
 """
 
 import struct
@@ -10,11 +11,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from skerry_agent.runner.tensor import FORMATS, Tensor, nbytes, zeros
+from skerry_agent.runner.tensor import FORMATS, Tensor, is_finite, nbytes, zeros
 from skerry_agent.wire.manifest import Bundle, TensorSpec
 
 MAX_STREAMS = 64
 """Streams of the inference API at a time; the one that was quiet for longest is forgotten for a new one."""
+MAX_BYTES = 16 * 1024 * 1024
+"""Of the states of all streams together, where more than one is kept."""
 Infer = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
@@ -34,7 +37,7 @@ class States:
     def infer(self, brought: Sequence[Tensor], run: Infer) -> list[Tensor]:
         """The outputs for a sample's inputs, with the states that the samples before led to. Raises what `run` does.
 
-        After a failure the stream begins anew.
+        After a failure, or states that are no numbers, the stream begins anew.
         """
         given = iter(brought)
         inputs = [
@@ -43,9 +46,10 @@ class States:
         ]
         self._states = {}
         outputs = run(inputs)
-        self._states = {
-            place: _fed_back(outputs[at], output, spec) for place, (at, output, spec) in self._taken.items()
-        }
+        if all(is_finite(outputs[at]) for at, _output, _spec in self._taken.values()):
+            self._states = {
+                place: _fed_back(outputs[at], output, spec) for place, (at, output, spec) in self._taken.items()
+            }
         return outputs
 
     def restart(self) -> None:
@@ -60,6 +64,8 @@ class Streams:
         self._bundle = bundle
         self._known: OrderedDict[str, States] = OrderedDict()
         self._turn = threading.Lock()
+        states = sum(nbytes(spec) for spec in bundle.inputs if spec.name in bundle.feedback)
+        self.most = max(1, min(MAX_STREAMS, MAX_BYTES // max(1, states)))
 
     def infer(self, name: str, rows: Sequence[Sequence[Tensor]], run: Infer) -> list[list[Tensor]]:
         """The outputs for consecutive samples of a stream; with an empty name they are a stream of their own."""
@@ -79,7 +85,7 @@ class Streams:
     def _states(self, name: str) -> States:
         states = self._known.pop(name, None) or States(self._bundle)
         self._known[name] = states
-        if len(self._known) > MAX_STREAMS:
+        if len(self._known) > self.most:
             self._known.popitem(last=False)
         return states
 

@@ -4,7 +4,8 @@ Every failure raises `UnfitError` with the code that a `Refused` message carries
 """
 
 import contextlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -24,7 +25,7 @@ from skerry_agent.runner.inference import Inference
 from skerry_agent.runner.tensor import Tensor, invalid, zeros
 from skerry_agent.runner.usual import UsualInputs
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import TensorSpec
+from skerry_agent.wire.manifest import Bundle, TensorSpec
 
 WARM_RUNS = 3
 """A runtime lays out its memory in the first inference; caches are warm after a few."""
@@ -46,12 +47,30 @@ def load(job: Job, open_engine: Open) -> Inference:
     ):
         if _forms(real) != _forms(promised):
             raise UnfitError(f"the model's {side} are {_forms(real)}, its bundle says {_forms(promised)}")
-    ends = {spec.name for spec in job.bundle.inputs}, {spec.name for spec in job.bundle.outputs}
-    if not (set(job.bundle.feedback) <= ends[0] and set(job.bundle.feedback.values()) <= ends[1]):
-        raise UnfitError(
-            f"its bundle feeds back {job.bundle.feedback}, which are none of the model's outputs and inputs"
-        )
+    check_ends(job.bundle)
     return Inference(engine, job.bundle)
+
+
+def check_ends(bundle: Bundle) -> None:
+    """Raise `UnfitError` where a bundle joins or feeds back what its tensors cannot be."""
+    inputs, outputs = ({spec.name: spec for spec in side} for side in (bundle.inputs, bundle.outputs))
+    for name, source in bundle.feedback.items():
+        if name not in inputs or source not in outputs:
+            there = f"the model takes {[*inputs]} and gives {[*outputs]}"
+            raise UnfitError(f"its bundle feeds {source} back to {name}, {there}")
+        if math.prod(inputs[name].shape) != math.prod(outputs[source].shape):
+            raise UnfitError(f"its bundle feeds {source} back to {name}, which has another size")
+    if bundle.inputs and not bundle.brought:
+        raise UnfitError("its bundle feeds back every input, so that no sample can come in")
+    for join in bundle.joins:
+        shapes = [bundle.outputs[part].shape for part in join.parts if part < len(bundle.outputs)]
+        if len(shapes) < len(join.parts) or not _can_be_joined(shapes, join.axis):
+            raise UnfitError(f"its bundle joins {join.name} from outputs {list(join.parts)}, which do not fit together")
+
+
+def _can_be_joined(shapes: Sequence[tuple[int, ...]], axis: int) -> bool:
+    others = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
+    return all(axis < len(shape) for shape in shapes) and len(others) == 1
 
 
 def read_golden(job: Job) -> GoldenSamples | None:

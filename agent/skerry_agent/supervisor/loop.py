@@ -43,7 +43,7 @@ from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.results import ResultSender
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.supervisor.telemetry_reports import TelemetryReports
-from skerry_agent.wire import codec, topics
+from skerry_agent.wire import codec, schemas, topics
 from skerry_agent.wire.manifest import PATCH_FORMAT
 from skerry_agent.wire.names import is_model_name
 from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
@@ -326,6 +326,7 @@ class Supervisor:
             issues=self._issues(),
             patch_format=PATCH_FORMAT,
             refused=self._orders.refused.newest,
+            manifest_schema=schemas.NEWEST,
         )
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 

@@ -14,8 +14,6 @@ from skerry_agent.wire.errors import WireError
 if TYPE_CHECKING:
     from skerry_agent.wire.manifest import Release
 
-NEWEST_SCHEMA = 1
-
 
 def verify(job: VerifyMessage, trust: Trust) -> Payload:
     """The payload of a message. Raises `TrustError`, `WireError`."""
@@ -50,9 +48,11 @@ def release_in(raw: bytes, trust: Trust) -> "Release":
     try:
         return codec.decode(payload, Release)
     except WireError:
+        from skerry_agent.wire.schemas import NEWEST  # noqa: PLC0415
+
         schema = codec.decode(payload, _Schema).schema
-        if schema is not None and schema > NEWEST_SCHEMA:
-            issue = f"it has schema {schema}, and this agent reads {NEWEST_SCHEMA}: install a newer skerry-agent"
+        if schema is not None and schema > NEWEST:
+            issue = f"it has schema {schema}, and this agent reads {NEWEST}: install a newer skerry-agent"
             raise WireError("manifest", [issue], code="unsupported_schema") from None
         raise
 

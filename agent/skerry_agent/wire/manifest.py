@@ -1,6 +1,7 @@
 """The manifest of a release: what a device may install, how to run it, and how to validate it.
 
-Schema version 1. Holds data only; signing is `skerry_host.release.sign`, verification `skerry_agent.trust`.
+Schema version 1 or 2: `wire.schemas` says when. Holds data only; signing is `skerry_host.release.sign`, verification
+`skerry_agent.trust`.
 """
 
 from typing import Annotated, Final, Literal
@@ -14,7 +15,6 @@ from skerry_agent.wire.names import FileName, ModelName, ReleaseName, Sha256, Ve
 from skerry_agent.wire.postprocess import Postprocess as Postprocess  # noqa: PLC0414  (who has a manifest has it)
 from skerry_agent.wire.targets import TargetName
 
-SCHEMA = 1
 PATCH_FORMAT: Final = 2
 """The newest version of the patch format that this code applies; it applies all earlier ones, too."""
 
@@ -165,9 +165,13 @@ class Bundle(Struct, frozen=True):
 
     @property
     def picture(self) -> tuple[TensorSpec, Preprocess]:
-        """The first input that takes an image, or simply the first one, with its preprocessing."""
-        place = next((place for place, tensor in enumerate(self.inputs) if len(tensor.shape) == 4), 0)
-        return self.inputs[place], self.preprocess_at(place)
+        """The input that `picture_place` says, with its preprocessing."""
+        return self.inputs[self.picture_place], self.preprocess_at(self.picture_place)
+
+    @property
+    def picture_place(self) -> int:
+        """The place of the first input that takes an image from a sample, or simply of the first one."""
+        return next((place for place in self.brought if len(self.inputs[place].shape) == 4), 0)
 
     @property
     def brought(self) -> list[int]:
@@ -265,7 +269,7 @@ class Release(Struct, frozen=True):
     later ones.
     """
 
-    schema: Literal[1]
+    schema: Literal[1, 2]
     model: ModelName
     version: Version
     counter: Annotated[int, Meta(ge=1)]

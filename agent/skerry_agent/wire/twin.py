@@ -158,6 +158,7 @@ class Reported(Struct, frozen=True):
     """What the device says of itself. `generation` echoes the newest Desired that it has accepted.
 
     `patch_format` is the newest version of the patch format that it applies; agents that do not say know only 1.
+    So does `manifest_schema` of the newest schema of a manifest that it reads (`schemas`).
     `refused` are the orders that it refused last (`refusals`), oldest first.
     """
 
@@ -172,6 +173,7 @@ class Reported(Struct, frozen=True):
     issues: tuple[str, ...] = ()
     patch_format: Count = 1
     refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=16)] = ()
+    manifest_schema: Count = 1
 
 
 class DeviceState(Struct, frozen=True):

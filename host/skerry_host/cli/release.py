@@ -10,6 +10,7 @@ import msgspec
 
 from skerry_agent.wire.blobs import CHUNK_BYTES
 from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.schemas import newer_meanings
 from skerry_agent.wire.targets import TARGETS
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
 from skerry_host.cli.listing import PAGE, ListOptions, Row, list_options, part
@@ -229,6 +230,10 @@ def _details(found: Release) -> "Table":
         "tools": ", ".join(f"{tool} {version}" for tool, version in provenance.tools.items()),
         "built": provenance.built_at,
     }
+    if found.schema > 1:
+        rows["needs"] = (
+            f"agents that read schema {found.schema} of manifests: {', '.join(newer_meanings(found.bundles))}"
+        )
     for bundle in found.bundles:
         for artifact in bundle.artifacts:
             rows[f"{bundle.target} {artifact.name}"] = f"{size(artifact.blob.size)}, sha256 {artifact.blob.sha256[:12]}"

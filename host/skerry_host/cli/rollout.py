@@ -97,7 +97,7 @@ def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, a
     with registry(home) as opened:
         with opened.write() as session:
             chosen = chosen_devices(session, group, names)
-            able = intake.fitting_targets(manifest, chosen.devices, chosen.refused)
+            able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused)
             those = [each for each, _ in able.done.values()]
             request = intake.RolloutRequest(manifest, those, chosen.selection, _policy(**limits))
             started = intake.start_rollout(session, request, time.time())
@@ -133,7 +133,7 @@ def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool)
     manifest = store.release(release)
     with registry() as opened, opened.read() as session:
         chosen = chosen_devices(session, group, names)
-        able = intake.fitting_targets(manifest, chosen.devices, chosen.refused)
+        able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused)
         rows = forecast(session, store, manifest, [each for each, _ in able.done.values()])
     if as_json:
         emit_json([*rows, *able.refused])

@@ -17,6 +17,7 @@ from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import PATCH_FORMAT, Artifact, PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
 from skerry_agent.wire.routes import EMPTY_SHA256, Route, bytes_of, cheapest
+from skerry_agent.wire.schemas import schema_of
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.patch import EncodeError, Fallback, Patch
 from skerry_host.patch import create as make_patch
@@ -129,7 +130,7 @@ def create_release(
 
 def _manifest(record: BuildRecord, name: str, counter: int, notes: str, patches: Sequence[PatchRef]) -> Release:
     return Release(
-        schema=1,
+        schema=schema_of(record.bundles),
         model=record.model,
         version=split_release(name)[1],
         counter=counter,

@@ -1,6 +1,6 @@
-"""Why a device cannot get a bundle, before it tries: what it can have neither in full nor by patches. Reads only.
+"""Why a device cannot get a bundle, before it tries: its agent is too old, or it lacks a file and patches to it.
 
-`of` says what is in the way of one blob, if anything; the store's own obstacle is that it lacks the file.
+Reads only. `of` says what is in the way of one blob, if anything; the store's own obstacle is that it lacks the file.
 """
 
 from collections.abc import Callable
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.names import split_release
 from skerry_agent.wire.routes import EMPTY_SHA256, cheapest, newest_patch_format
+from skerry_agent.wire.schemas import newer_meanings
 from skerry_agent.wire.twin import Reported
 from skerry_host.release.store import Store
 
@@ -25,12 +27,14 @@ class Obstacle:
 def obstacle(
     store: Store, reported: Reported | None, bundle: tuple[str, str], of: Callable[[BlobRef], Obstacle | None]
 ) -> Obstacle | None:
-    """The first file of a bundle (release, target) that a device cannot get; None where it can get all.
+    """The first thing that keeps a device from a bundle (release, target); None where it can get all.
 
     Raises `SkerryError` when the store lacks the release itself.
     """
     name, target = bundle
     release = store.release(name)
+    if (behind := too_old(release, reported)) is not None:
+        return behind
     found = of(store.manifest_ref(name))
     if found is not None:
         return Obstacle(found.code, f"the manifest of {name}: {found.words}")
@@ -42,6 +46,16 @@ def obstacle(
         if found is not None and cheapest(patches, held, sha256) is None:
             return Obstacle(found.code, f"{artifact.name} of {name}: {found.words}")
     return None
+
+
+def too_old(release: Release, reported: Reported | None) -> Obstacle | None:
+    """The agent that a device has does not know what the release needs; None where it does, or never reported."""
+    if reported is None or reported.manifest_schema >= release.schema:
+        return None
+    needed = newer_meanings(release.bundles)
+    about = f" ({', '.join(needed)})" if needed else ""
+    words = f"{release.name} needs an agent that reads schema {release.schema} of manifests{about}"
+    return Obstacle("unsupported_schema", f"{words}; its agent reads {reported.manifest_schema}")
 
 
 def lacking(store: Store, ref: BlobRef) -> Obstacle | None:

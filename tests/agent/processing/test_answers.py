@@ -16,6 +16,7 @@ from skerry_agent.processing import (
     ProcessingError,
     Symbols,
     decode,
+    document_of,
     of_sample,
 )
 from skerry_agent.wire.manifest import Preprocess
@@ -202,3 +203,14 @@ def test_outputs_of_another_form_are_named(task: str, output, spec, message: str
 def test_of_a_task_that_nobody_knows_outputs_are_all_there_is():
     assert one("raw", [[1.0]]) is None
     assert one("holography", [[1.0]]) is None
+
+
+def test_a_mask_of_noise_is_not_written_out_before_its_runs_are_counted():
+    """A picture of 4K would be a list of 8 million numbers, and as many runs, on a board of 512 MB."""
+    noise = Mask(np.random.default_rng(0).integers(0, 2, (200, 300)).astype(np.uint8))
+    assert noise.runs(20_000) is None
+    assert "runs" not in document_of(noise)
+    whole = noise.runs()
+    assert whole is not None
+    assert sum(length for _value, length in whole) == 60_000
+    assert Mask(np.zeros((0, 4), np.uint8)).runs() == []

@@ -5,7 +5,7 @@ import pytest
 
 from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.errors import InferenceError
-from skerry_agent.runner.streams import MAX_STREAMS, States, Streams, blank
+from skerry_agent.runner.streams import MAX_BYTES, MAX_STREAMS, States, Streams, blank
 from skerry_agent.wire.manifest import Bundle, TensorSpec
 
 INPUTS = (TensorSpec("x", "int8", (1, 2), 0.5, 0), TensorSpec("before", "int8", (1, 2), 0.5, 7))
@@ -75,3 +75,24 @@ def test_a_stream_without_a_name_is_not_kept():
 def test_zero_is_the_zero_of_the_scale():
     assert to_array(blank(INPUTS[1])).tolist() == [[7, 7]]
     assert to_array(blank(TensorSpec("s", "float32", (2, 1)))).tolist() == [[0], [0]]
+
+
+def test_states_that_are_no_numbers_end_a_stream_and_not_all_that_comes_after():
+    """A float state of infinity would make every answer after it one, for as long as the device runs."""
+    specs = TensorSpec("x", "float32", (1, 1)), TensorSpec("before", "float32", (1, 1))
+    bundle = Bundle("cpu", (), specs, (TensorSpec("after", "float32", (1, 1)),), feedback={"before": "after"})
+    states = States(bundle)
+
+    def add(inputs):
+        with np.errstate(over="ignore"):
+            return [from_array(to_array(inputs[0]) + to_array(inputs[1]))]
+
+    given = [[from_array(np.array([[value]], np.float32))] for value in (3e38, 3e38, 1, 2)]
+    found = [float(to_array(states.infer(one, add)[0])[0, 0]) for one in given]
+    assert found == [pytest.approx(3e38), float("inf"), 1, 3]
+
+
+def test_large_states_are_kept_for_fewer_streams():
+    specs = TensorSpec("x", "float32", (1, 1)), TensorSpec("before", "float32", (1, MAX_BYTES // 12))
+    bundle = Bundle("cpu", (), specs, (TensorSpec("after", "float32", specs[1].shape),), feedback={"before": "after"})
+    assert (Streams(bundle).most, Streams(BUNDLE).most) == (3, MAX_STREAMS)

@@ -157,7 +157,7 @@ def _output(place: int, name: str, served: Served, names: Names) -> dict[str, ob
     spec = names.specs[place]
     real = real_spec(spec)
     parameters: dict[str, object] = {"values": "real"} | _raw_of(place, served.bundle, spec)
-    if served.bundle.task == CLASSIFICATION and spec == served.bundle.outputs[0]:
+    if served.bundle.task == CLASSIFICATION and place == names.of_classes:
         parameters["classification"] = True
     return {"name": name, "datatype": DATATYPES[real.dtype], "shape": real.shape, "parameters": parameters}
 

@@ -19,6 +19,7 @@ class Names:
     def __init__(self, bundle: Bundle) -> None:
         given = Outputs(bundle)
         self.specs, self.places, self.join_of = given.specs, given.whole, given.join_of
+        self.of_classes = given.of_classes
         self.inputs = stable_names("input", bundle.inputs)
         self.outputs = stable_names("output", self.places)
         self.own_inputs = [spec.name for spec in bundle.inputs]

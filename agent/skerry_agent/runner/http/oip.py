@@ -79,8 +79,7 @@ class Protocol:
 
     def _made(self, plan: Plan, results: Sequence[Sequence[Tensor]]) -> Response:
         if plan.head is None:
-            size = plan.inputs[0].reading.size if plan.inputs else None
-            given = [self._answers.give(wanted, results, size) for wanted in plan.outputs]
+            given = [self._answers.give(wanted, results, plan.size) for wanted in plan.outputs]
             raw, data = self._head(plan, given), [one.data for one in given]
         else:
             raw, data = plan.head, [self._answers.fixed(wanted, results) for wanted in plan.outputs]

@@ -80,6 +80,7 @@ class Answers:
     def __init__(self, bundle: Bundle, labels: Labels | None) -> None:
         self._bundle, self._labels = bundle, labels
         self._outputs = Outputs(bundle)
+        self._of_classes = self._outputs.of_classes
 
     def fixed(self, wanted: Wanted, results: Sequence[Sequence[Tensor]]) -> Data:
         """The bytes of an output whose form is known beforehand."""
@@ -117,8 +118,9 @@ class Answers:
         order = nsmallest(
             wanted.top, range(len(scores)), key=lambda index: -scores[index]
         )  # stable: the first of equals
-        named = self._labels is not None and wanted.index == 0 and len(self._labels.names) == len(scores)
-        return [f"{scores[i]:f}:{i}" + (f":{self._labels.name(i)}" if named and self._labels else "") for i in order]
+        names = self._labels.names if self._labels is not None and wanted.index == self._of_classes else ()
+        named = len(names) == len(scores)
+        return [f"{scores[i]:f}:{i}" + (f":{names[i]}" if named else "") for i in order]
 
     def _computed(self, wanted: Wanted, row: Sequence[Tensor], size: tuple[int, int] | None) -> Given:
         """The answer as JSON, or the class of each pixel."""

@@ -62,10 +62,14 @@ class Part(Struct, frozen=True):
 
 
 class Source(Struct, frozen=True, eq=False):
-    """One input: where its data are (in the JSON itself they are a tensor), and how they are read."""
+    """One input: where its data are (in the JSON itself they are a tensor), and how they are read.
+
+    `at` is its place among the model's inputs.
+    """
 
     place: Part | Span | Tensor
     reading: Reading
+    at: int
 
 
 class Stream(Struct, frozen=True):
@@ -86,7 +90,8 @@ class Plan(Struct, frozen=True, eq=False):
 
     `rows` is how many inferences it takes. `head` is the JSON of the response, None if that depends on the outputs;
     `headers` are what its length needs. `copied` are the outputs whose bytes follow it as they are, None where more is
-    to be done. `stream`: the states are not among the inputs, but those of a stream.
+    to be done. `stream`: the states are not among the inputs, but those of a stream. `size` is the height and width of
+    the picture, where one is sent.
     """
 
     id: str | None
@@ -97,6 +102,7 @@ class Plan(Struct, frozen=True, eq=False):
     headers: tuple[tuple[str, str], ...] = ()
     copied: tuple[int, ...] | None = None
     stream: Stream | None = None
+    size: tuple[int, int] | None = None
 
 
 class Asking(Struct, frozen=True):
@@ -131,7 +137,8 @@ def make_plan(head: bytes, rest: int, asking: Asking) -> Plan:
     inputs = _read_inputs(message, _parts(message.inputs, rest), asking)
     rows = _common_rows(inputs, asking.bundle)
     stream = _stream(message.parameters) if len(inputs) < len(asking.bundle.inputs) else None
-    return Plan(message.id, tuple(inputs), _wanted(message, inputs, rows, asking), rows, stream=stream)
+    size = next((one.reading.size for one in inputs if one.at == asking.bundle.picture_place), None)
+    return Plan(message.id, tuple(inputs), _wanted(message, inputs, rows, asking), rows, stream=stream, size=size)
 
 
 def _stream(parameters: dict[str, Any]) -> Stream:
@@ -187,7 +194,7 @@ def _read_input(entry: InputEntry, part: Part | None, known: tuple[int, Values |
     if part is not None and part.stop - part.start != nbytes(read.sent):
         size = part.stop - part.start
         raise RequestError(400, f"input {spec.name}: {size} bytes of data, {nbytes(read.sent)} expected")
-    return Source(part or span or tensors.from_json(entry.data, read.sent), read)
+    return Source(part or span or tensors.from_json(entry.data, read.sent), read, place)
 
 
 def _values(parameters: dict[str, Any], whose: str, default: Values | None) -> Values | None:

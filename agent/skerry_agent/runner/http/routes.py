@@ -137,7 +137,7 @@ class Routes:
             plan, inputs = self._read(request)
             self._statistics.add_up()
             read = perf_counter_ns()
-            results = self._run(inputs, read) if plan.stream is None else self._run_stream(plan.stream, inputs)
+            results = self._run(inputs, read) if plan.stream is None else self._run_stream(plan.stream, inputs, read)
             inferred = perf_counter_ns()
             response = self._protocol.write(plan, results)
         except RequestError:
@@ -159,22 +159,37 @@ class Routes:
         results: list[list[Tensor]] = []
         try:
             for row in inputs:
-                if results and perf_counter_ns() - began > self.batch_ns:
-                    done = f"{len(results)} of {len(inputs)} samples took {self.batch_ns / 1e9:g} s"
-                    raise RequestError(503, f"{done}: send fewer in one request")
+                if results:
+                    self._check_time(len(results), len(inputs), began)
                 results.append(self._inference.infer(row))
         except InferenceError as error:
             raise RequestError(500, str(error)) from None
         return results
 
-    def _run_stream(self, stream: Stream, inputs: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-        """The model's outputs for each row: consecutive samples of a stream, whose states go from one to the next."""
+    def _check_time(self, done: int, of: int, began: int) -> None:
+        if perf_counter_ns() - began > self.batch_ns:
+            raise RequestError(503, f"{done} of {of} samples took {self.batch_ns / 1e9:g} s: send fewer in one request")
+
+    def _run_stream(self, stream: Stream, inputs: Sequence[Sequence[Tensor]], began: int) -> list[list[Tensor]]:
+        """The model's outputs for each row: consecutive samples of a stream, whose states go from one to the next.
+
+        After a failure, or where it takes too long, the stream begins anew.
+        """
+        done = 0
+
+        def infer(row: Sequence[Tensor]) -> list[Tensor]:
+            nonlocal done
+            if done:
+                self._check_time(done, len(inputs), began)
+            done += 1
+            return self._inference.infer(row)
+
         if stream.begins or not stream.name:
             self._streams.end(stream.name)
         elif stream.goes_on and not self._streams.known(stream.name):
             raise RequestError(400, f"sequence {stream.name} is not known here: begin it with sequence_start")
         try:
-            results = self._streams.infer(stream.name, inputs, self._inference.infer)
+            results = self._streams.infer(stream.name, inputs, infer)
         except InferenceError as error:
             raise RequestError(500, str(error)) from None
         if stream.ends:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.refusals import REFUSALS
 from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import ModelReport
 from skerry_host.fleet.device import Device, choose_target
@@ -24,6 +25,7 @@ from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.records import devices, events, identities, orders, rollouts, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
+from skerry_host.release.obstacles import too_old
 
 WATCH, MOST_WATCH_S = "watch", 3600.0
 REMOVAL = "remove_model"
@@ -73,12 +75,23 @@ def abort_rollout(session: Session, rollout_id: str, now: float) -> str:
 
 
 def fitting_targets(
-    release: Release, chosen: Sequence[Device], refused: Sequence[Refusal] = ()
+    session: Session, release: Release, chosen: Sequence[Device], refused: Sequence[Refusal] = ()
 ) -> Several[tuple[Device, TargetName]]:
-    """Of some devices those that can run a release, each with its target. Raises `FleetError` when none can."""
+    """Of some devices those that can run a release, each with its target. Raises `FleetError` when none can.
+
+    A device that has never reported may have any agent.
+    """
     offered = [bundle.target for bundle in release.bundles]
-    what = f"{release.name} can be run"
-    return for_each(what, chosen, _id, lambda each: (each, choose_target(each, offered, release.name)), refused)
+    known = twins.of(session, map(_id, chosen)) if release.schema > 1 else {}
+
+    def fit(device: Device) -> tuple[Device, TargetName]:
+        twin = known.get(device.id)
+        found = too_old(release, twin.reported if twin else None)
+        if found is not None:
+            raise FleetError(found.words, hint=REFUSALS[found.code].hint, code=found.code)
+        return device, choose_target(device, offered, release.name)
+
+    return for_each(f"{release.name} can be run", chosen, _id, fit, refused)
 
 
 def order_rollbacks(

@@ -9,9 +9,12 @@ from msgspec.structs import replace
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.refusals import REFUSALS, RefusedOrder, message_sha256
 from skerry_agent.wire.twin import CommandResult, Reported
-from skerry_host.plane.registry.records import events
-from skerry_host.plane.rollouts.intake import order_rollback, order_watch
+from skerry_host.fleet.device import Device
+from skerry_host.plane.registry.records import devices, events
+from skerry_host.plane.rollouts.intake import fitting_targets, order_rollback, order_watch
 from skerry_host.plane.views.labels import LABELS, because
+from tests.kit.device import FakeDevice
+from tests.kit.home import add_release
 from tests.kit.rollouts import Rig, two_releases
 
 
@@ -155,3 +158,42 @@ def test_older_planes_and_older_agents_are_understood():
     older = codec.encode({**fields, "targets": ["cpu"]})
     assert codec.decode(older, Reported) == replace(newer, refused=())
     assert codec.decode(b'{"device":"dev-1","id":"c","ok":true}', CommandResult).code == ""
+
+
+def test_a_release_that_an_agent_is_too_old_for_is_not_ordered_and_the_operator_reads_why(rig):
+    add_release(rig.home, "2.0.0", b"model", decoder="yolo")
+    first = rig.start("1.0.0")
+    rig.end("succeeded")
+    started = rig.start("2.0.0")
+    _rollout, row = rig.row(started)
+    assert (row.outcome, row.reason) == ("failed", "unsupported_schema")
+    needs = "fashion@2.0.0 needs an agent that reads schema 2 of manifests (decoder yolo); its agent reads 1"
+    assert row.detail == f"{needs}; install a newer skerry-agent on the device"
+    assert rig.row(first)[1].outcome == "succeeded"
+    assert rig.wanted == "fashion@1.0.0"
+
+
+def test_an_agent_that_reads_its_schema_is_given_it(rig):
+    add_release(rig.home, "2.0.0", b"model", decoder="yolo")
+    rig.device.kept.manifest_schema = 2
+    rig.device.say()
+    started = rig.start("2.0.0")
+    assert rig.row(started)[1].outcome is None
+    assert rig.wanted == "fashion@2.0.0"
+
+
+def test_a_rollout_leaves_out_a_device_whose_agent_is_too_old(rig):
+    """The others get the release, and their rollout does not fail by it."""
+    release = add_release(rig.home, "2.0.0", b"model", decoder="yolo")
+    rig.device.say()
+    new, unseen = (Device(name, "generic-x86", targets=("cpu",)) for name in ("dev-2", "dev-3"))
+    with rig.registry.write() as session:
+        devices.add(session, new, 1.0)
+        devices.add(session, unseen, 1.0)
+    there = FakeDevice("dev-2", rig.device._port)
+    there.kept.manifest_schema = 2
+    there.say()
+    with rig.registry.read() as session:
+        able = fitting_targets(session, release, devices.all_devices(session))
+    assert list(able.done) == ["dev-2", "dev-3"]
+    assert [(one.device, one.code) for one in able.refused] == [("dev-1", "unsupported_schema")]

@@ -207,7 +207,7 @@ def flat(output: Array) -> Array:
 
 def input_size(graph: Graph, feeding: Feeding) -> Size:
     """Height and width of the model's first image, 1 x 1 if it takes none."""
-    place = _image(graph.input_specs())
+    place = _image(graph.input_specs(), feeding)
     return (1, 1) if place is None else _size_of(graph, feeding, place)
 
 
@@ -219,8 +219,8 @@ def picture_preprocess(feeding: Feeding) -> Preprocess:
 def view_of(graph: Graph, feeding: Feeding, samples: "Pictures") -> View:
     """How samples lie in a model's first image."""
     tensors = graph.input_specs()
-    place = _image(tensors)
-    if place is None or tensors[place].name in feeding.feedback:
+    place = _image(tensors, feeding)
+    if place is None:
         return View()
     at = feeding.brought(tensors).index(place)
     return View(_size_of(graph, feeding, place), feeding.at(place), SampleSizes(samples.inputs, at))
@@ -234,8 +234,9 @@ class Pictures(Protocol):
         """Raw arrays by sample."""
 
 
-def _image(tensors: Sequence[TensorSpec]) -> int | None:
-    return next((place for place, tensor in enumerate(tensors) if len(tensor.shape) == 4), None)
+def _image(tensors: Sequence[TensorSpec], feeding: Feeding) -> int | None:
+    """The one that the device takes, too: maps that are fed back are no picture."""
+    return next((place for place in feeding.brought(tensors) if len(tensors[place].shape) == 4), None)
 
 
 def _size_of(graph: Graph, feeding: Feeding, place: int) -> Size:
