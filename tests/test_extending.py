@@ -13,7 +13,7 @@ from skerry_host.boards import load_board
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "extending.md").read_text("utf-8")
 PATHS = set(re.findall(r"(?:agent|host|tests|firmware_configs)/[\w/.-]+\.(?:py|html|toml|md)\b", TEXT))
-INVENTED = re.compile(r"NAME|echo|toy|prune|operators|alerts|my-board|usb")
+INVENTED = re.compile(r"NAME|echo|toy|prune|operators|alerts|my-board|usb|arrays|plain_sums")
 """The names of what the recipes add."""
 
 
@@ -30,7 +30,7 @@ def imports() -> Iterator[tuple[str, str]]:
 
 
 def test_there_is_a_whole_example_for_what_takes_a_file_of_python():
-    assert len(modules()) == 5
+    assert len(modules()) == 7
     assert len(list(imports())) > 20
 
 

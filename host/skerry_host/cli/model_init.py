@@ -1,5 +1,6 @@
 """`skerry model init`: writes the recipe of a model and data that somebody has. Builds nothing."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,9 @@ def _print(made: "Proposal") -> None:
     if made.questions:
         warn([f"open questions, which {made.folder / 'recipe.toml'} marks: {len(made.questions)}"])
     folder = _shown(made.folder)
-    command = f"skerry model build {folder} --board {BOARD} --version {made.version or VERSION}"
-    console().print(safe(f"wrote {folder}; next: {command}; `skerry device boards` lists other boards"), soft_wrap=True)
+    command = ["skerry", "model", "build", str(folder), "--board", BOARD, "--version", made.version or VERSION]
+    last = f"wrote {folder}; `skerry device boards` lists other boards; next: {shlex.join(command)}"
+    console().print(safe(last), soft_wrap=True)
 
 
 def _shown(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """What is right for each sample, from the arrays of a data file: one form for each task. Reads no file.
 
 People write labels as integers, as floats that are whole, one-hot, or as names; all of them become the task's form, and
-labels of another task are named as such. The forms are those of docs/recipe.md.
+labels of another task are named as such. The forms are those of docs/tasks.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence

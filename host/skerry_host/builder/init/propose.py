@@ -68,25 +68,28 @@ def propose(request: InitRequest, progress: Progress = silent) -> Proposal:
     source = load_source(request.model, SourcePlan(request.model.name, shapes=shapes), trusted=request.trusted)
     choices += _of_outputs(source, model, data, task.value)
     choices += _of_input(source.graph.input_specs()[0], data, task.value)
-    return _written(folder, choices, source, model, data, progress)
+    return _written(folder, choices, _Seen(source, model, data), progress)
 
 
-def _written(
-    folder: Path,
-    choices: list[Choice],
-    source: SourceModel,
-    model: ModelFacts,
-    data: DataFacts,
-    progress: Progress,
-) -> Proposal:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The opened model, and what was seen of its file and of the data."""
+
+    source: SourceModel
+    model: ModelFacts
+    data: DataFacts
+
+
+def _written(folder: Path, choices: list[Choice], seen: _Seen, progress: Progress) -> Proposal:
     """Write the recipe, load it as a build would, try what can be tried, and write it again with what was found."""
+    model = seen.model
     heading = [f"How {model.path.name} becomes int8 artifacts: written by skerry model init. Check what is a guess."]
     names = next((one.value for one in choices if (one.table, one.key) == ("labels", "names") and one.value), ())
     with tempfile.TemporaryDirectory(prefix="skerry-init-") as place:
         _write(Path(place), [*choices, Choice("golden", "samples", 2)], heading)  # of few samples, too
-        draft = _draft(Path(place), source, progress)
+        draft = _draft(Path(place), seen.source, progress)
     choices += _fewer_golden(draft.data)
-    found = try_out(draft, data, names, progress)
+    found = try_out(draft, seen.data, names, progress)
     choices += found.choices
     if model.ultralytics:
         choices += guesses.ultralytics(draft.loaded.recipe.preprocess, tried=bool(found.trials))

@@ -81,7 +81,7 @@ def softsign(low: Lowering, node: Node) -> None:
 def gelu(low: Lowering, node: Node) -> None:
     """Gelu, exact or by tanh."""
     options = schema.GeluOptionsT()
-    options.approximate = node.get("approximate", "none") in {"tanh", b"tanh"}
+    options.approximate = node.text("approximate", "none") == "tanh"
     apply(low, low.value(node, 0), "GELU", node.outputs[0], options)
 
 

@@ -44,8 +44,7 @@ def _fused(kind: str) -> Callable[[Node], list[Node]]:
     """An operator with an activation behind it."""
 
     def expand(node: Node) -> list[Node]:
-        name = node.get("activation", b"")
-        activation = name.decode() if isinstance(name, bytes) else str(name)
+        activation = node.text("activation")
         plain = replace(node, kind=kind)
         if not activation:
             return [plain]

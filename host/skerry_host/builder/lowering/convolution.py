@@ -51,8 +51,7 @@ def window(node: Node, kernel: Sequence[int], space: Sequence[int]) -> Window:
     """The window that an operator's attributes ask for."""
     rank = len(kernel)
     stride, dilation = (tuple(node.get(name) or [1] * rank) for name in ("strides", "dilations"))
-    auto = node.get("auto_pad", "NOTSET")
-    auto = auto.decode() if isinstance(auto, bytes) else auto
+    auto = node.text("auto_pad", "NOTSET")
     pads = list(node.get("pads") or [0] * 2 * rank)
     if auto.startswith("SAME"):
         pads = [0] * 2 * rank
@@ -228,7 +227,7 @@ def _same_transposed(
 def _asked(node: Node, reached: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Where the result begins in all that is reached, and its size."""
     rank = len(reached)
-    if node.get("output_shape") or node.get("auto_pad", "NOTSET") not in {"NOTSET", b"NOTSET", "VALID", b"VALID"}:
+    if node.get("output_shape") or node.text("auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
         raise UnknownFormError("ConvTranspose by output_shape or auto_pad")
     pads, extra = node.get("pads") or [0] * 2 * rank, node.get("output_padding") or [0] * rank
     begin = tuple(pads[:rank])

@@ -18,8 +18,7 @@ def pad(low: Lowering, node: Node) -> None:
     before, after = [0] * value.rank, [0] * value.rank
     for at, axis in enumerate(axes):
         before[axis], after[axis] = widths[at], widths[at + len(axes)]
-    mode = node.get("mode", "constant")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode = node.text("mode", "constant")
     filling = low.known(node, 2, "value", 0.0)
     number = float(np.ravel(filling)[0]) if mode == "constant" else 0.0
     if min(*before, *after, 0) < 0:

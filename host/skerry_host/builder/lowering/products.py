@@ -114,8 +114,7 @@ def gemm(low: Lowering, node: Node) -> None:
 
 def einsum(low: Lowering, node: Node) -> None:
     """Einsum of two values whose letters are of a batch, of one of them, or summed over: one BATCH_MATMUL."""
-    equation = node.get("equation")
-    equation = (equation.decode() if isinstance(equation, bytes) else equation).replace(" ", "")
+    equation = node.text("equation").replace(" ", "")
     given, arrow, wanted = equation.partition("->")
     terms = given.split(",")
     if len(terms) != 2 or not arrow or "." in equation or any(len(set(t)) != len(t) for t in (*terms, wanted)):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.builder.lowering.elementwise import apply, combine
+from skerry_host.builder.lowering.elementwise import apply, combine, constant
 from skerry_host.builder.lowering.order import plain
 from skerry_host.builder.lowering.products import dense
 from skerry_host.builder.lowering.shaping import part, reshape_to, transpose
-from skerry_host.builder.lowering.values import Array, Lowering, Node, UnknownFormError, Value
+from skerry_host.builder.lowering.values import Array, Lowering, Node, UnknownFormError, Value, as_text
 
 MAX_STEPS = 512
 """More make a graph that takes longer to load than to run."""
@@ -61,24 +61,18 @@ def recurrent(low: Lowering, node: Node) -> None:
         x = _moved(low, x, [1, 0, 2], f"{node.outputs[0] or node.name}/steps")
     if x.shape[0] > MAX_STEPS:
         raise UnknownFormError(f"{node.kind} over {x.shape[0]} steps")
-    ways = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[
-        _text(node.get("direction", "forward"))
-    ]
+    ways = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[node.text("direction", "forward")]
     found = [_direction(low, node, x, (at, backwards)) for at, backwards in enumerate(ways)]
     _outputs(low, node, found, batch_first=batch_first)
 
 
 def _require_plain(node: Node) -> None:
-    wanted = [_text(name) for name in node.get("activations") or []]
+    wanted = [as_text(name) for name in node.get("activations") or []]
     kind = _ACTIVATIONS[node.kind]
     if wanted and wanted != kind * (len(wanted) // len(kind)):
         raise UnknownFormError(f"{node.kind} with {', '.join(wanted)}")
     if node.get("clip") or node.get("input_forget") or (len(node.inputs) > 7 and node.inputs[7]):
         raise UnknownFormError(f"{node.kind} with clipping, coupled gates or peepholes")
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _weights(low: Lowering, node: Node, place: int, at: int) -> Array:
@@ -161,7 +155,7 @@ def _gru(low: Lowering, cell: Cell, number: int, state: State, name: str) -> Sta
     update, reset, new = _split(low, cell.gates(low, number, name), 3, f"{name}/gate")
     if hidden is None:
         mine: list[Value | None] = [
-            _known(cell.bias[at * size : (at + 1) * size], f"{name}/bias{at}") for at in range(3)
+            constant(cell.bias[at * size : (at + 1) * size], f"{name}/bias{at}") for at in range(3)
         ]
     else:
         mine = [*_split(low, dense(low, hidden, (cell.weights.T, cell.bias), f"{name}/hidden"), 3, f"{name}/own")]
@@ -182,11 +176,11 @@ def _gru_after(low: Lowering, cell: Cell, number: int, state: State, name: str) 
     for at, gate in enumerate(gates):
         rows = slice(at * size, (at + 1) * size)
         bias = cell.bias[rows]
-        own = _known(bias, f"{name}/bias{at}")
+        own = constant(bias, f"{name}/bias{at}")
         if hidden is not None:
             own = dense(low, hidden, (cell.weights[rows].T, bias), f"{name}/own{at}")
         gates[at] = apply(low, _sum(low, gate, own, f"{name}/sum{at}"), "LOGISTIC", f"{name}/open{at}")
-    mine = _known(cell.bias[2 * size :], f"{name}/bias2")
+    mine = constant(cell.bias[2 * size :], f"{name}/bias2")
     if hidden is not None:
         rest = combine(low, "MUL", (gates[1], hidden), f"{name}/rest")
         mine = dense(low, rest, (cell.weights[2 * size :].T, cell.bias[2 * size :]), f"{name}/own2")
@@ -208,10 +202,6 @@ def _rnn(low: Lowering, cell: Cell, number: int, state: State, name: str) -> Sta
     before = None if state[0] is None else dense(low, state[0], (cell.weights.T, None), f"{name}/hidden")
     total = _sum(low, cell.gates(low, number, name), before, f"{name}/sum")
     return apply(low, total, "TANH", f"{name}/state"), None
-
-
-def _known(values: Array, name: str) -> Value:
-    return Value(name, values.shape, values.dtype, constant=values)
 
 
 def _outputs(low: Lowering, node: Node, found: Sequence[tuple[list[Value], State]], *, batch_first: bool) -> None:

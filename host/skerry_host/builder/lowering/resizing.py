@@ -18,10 +18,8 @@ _CLOSE = 1e-4
 def resize(low: Lowering, node: Node) -> None:
     """Resize of the space of images or sequences."""
     value, name = low.value(node, 0), node.outputs[0]
-    mode, coordinates = (
-        _text(node.get("mode", "nearest")),
-        _text(node.get("coordinate_transformation_mode", "half_pixel")),
-    )
+    mode = node.text("mode", "nearest")
+    coordinates = node.text("coordinate_transformation_mode", "half_pixel")
     if node.kind == "Upsample" or node.opset < 11:
         coordinates = "asymmetric"
     sizes, scales = _sizes(low, node, value)
@@ -30,7 +28,7 @@ def resize(low: Lowering, node: Node) -> None:
     axes = [axis for axis in range(value.rank) if sizes[axis] != value.shape[axis]]
     places = {a: _places(coordinates, (value.shape[a], sizes[a]), scales[a]) for a in axes}
     if mode == "nearest":
-        rounding = _text(node.get("nearest_mode", "floor" if node.opset < 11 else "round_prefer_floor"))
+        rounding = node.text("nearest_mode", "floor" if node.opset < 11 else "round_prefer_floor")
         _nearest(low, value, {a: _rounded(at, rounding, value.shape[a]) for a, at in places.items()}, sizes, name)
     elif mode == "linear":
         _linear(low, value, places, sizes, name)
@@ -42,13 +40,9 @@ def resize(low: Lowering, node: Node) -> None:
         raise UnknownFormError(f"Resize in mode {mode}")
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _sizes(low: Lowering, node: Node, value: Value) -> tuple[list[int], list[float]]:
     """The result's sizes, and by what each axis is scaled."""
-    if _text(node.get("coordinate_transformation_mode", "")) == "tf_crop_and_resize" or node.get("axes"):
+    if node.text("coordinate_transformation_mode", "") == "tf_crop_and_resize" or node.get("axes"):
         raise UnknownFormError("Resize of a crop, or of named axes")
     sizes = low.known(node, 3) if node.kind == "Resize" and node.opset > 10 else None
     if sizes:

@@ -236,7 +236,7 @@ def depth_to_space(low: Lowering, node: Node) -> None:
     value, size = low.value(node, 0), node.get("blocksize")
     count, channels, height, width = value.shape
     inner = channels // size**2
-    if node.get("mode", "DCR") in {"CRD", b"CRD"}:
+    if node.text("mode", "DCR") == "CRD":
         sequence = np.arange(channels).reshape(inner, size**2).T.ravel()
         if inner > 1:
             value = take(low, value, 1, sequence.tolist(), f"{node.outputs[0]}/channels")

@@ -75,6 +75,15 @@ class Node:
         """An attribute."""
         return self.attributes.get(name, default)
 
+    def text(self, name: str, default: str = "") -> str:
+        """An attribute of text, which ONNX holds as bytes."""
+        return as_text(self.attributes.get(name, default))
+
+
+def as_text(value: bytes | str) -> str:
+    """Text of ONNX, which holds it as bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
 
 class Lowering:
     """The graph as far as it has been written."""

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.builder.modelfile.parts import add_buffer, code_of
+from skerry_host.builder.modelfile.constants import add_buffer
+from skerry_host.builder.modelfile.parts import code_of
 from skerry_host.builder.modelfile.tflite import write_model
 
 SIGNATURE = "serving_default"

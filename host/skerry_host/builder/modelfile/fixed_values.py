@@ -4,16 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
-_DTYPES: dict[int, np.dtype[Any]] = {
-    schema.TensorType.FLOAT32: np.dtype("<f4"),
-    schema.TensorType.INT32: np.dtype("<i4"),
-    schema.TensorType.INT64: np.dtype("<i8"),
-    schema.TensorType.BOOL: np.dtype("?"),
-    schema.TensorType.UINT8: np.dtype("u1"),
-    schema.TensorType.INT8: np.dtype("i1"),
-}
+from skerry_host.builder.modelfile.constants import DTYPES, add_buffer
 
 
 def fix_values(model: Any, places: Mapping[int, float]) -> None:
@@ -21,11 +13,10 @@ def fix_values(model: Any, places: Mapping[int, float]) -> None:
     main = model.subgraphs[0]
     fixed = {int(main.inputs[place]): number for place, number in places.items()}
     for index, number in fixed.items():
-        tensor, made = main.tensors[index], schema.BufferT()
+        tensor = main.tensors[index]
         shape = [] if tensor.shape is None else [max(1, int(size)) for size in tensor.shape]
-        made.data = np.frombuffer(np.full(shape, number, _DTYPES[tensor.type]).tobytes(), np.uint8)
-        tensor.buffer, tensor.shapeSignature = len(model.buffers), None
-        model.buffers.append(made)
+        tensor.buffer = add_buffer(model, np.full(shape, number, DTYPES[tensor.type]))
+        tensor.shapeSignature = None
     main.inputs = np.array([int(i) for i in main.inputs if int(i) not in fixed], np.int32)
     for signature in model.signatureDefs or []:
         signature.inputs = [entry for entry in signature.inputs if int(entry.tensorIndex) not in fixed]

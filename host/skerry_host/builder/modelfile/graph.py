@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from skerry_agent.wire.manifest import Join, TensorSpec
 from skerry_host.builder.modelfile.joins import read_joins
+from skerry_host.builder.modelfile.tflite import text
 
 _DTYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
 _OPS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
@@ -104,7 +105,7 @@ def describe(model: Any) -> Graph:
         outputs=tuple(_indices(main.outputs)),
         input_names=_names(first.inputs) if first else {},
         output_names=_names(first.outputs) if first else {},
-        signature=_text(first.signatureKey) if first else "",
+        signature=text(first.signatureKey) if first else "",
         joins=read_joins(model),
     )
     named = [*graph.inputs, *graph.outputs, *(i for op in graph.ops for i in op.inputs + op.outputs)]
@@ -117,7 +118,7 @@ def op_name(code: Any) -> str:
     """The name of a `schema.OperatorCodeT`: the builtin's, or the custom one."""
     builtin = _builtin(code)
     if builtin == schema.BuiltinOperator.CUSTOM:
-        return _text(code.customCode)
+        return text(code.customCode)
     return str(_OPS.get(builtin, f"BUILTIN_{builtin}"))
 
 
@@ -134,7 +135,7 @@ def _tensor(index: int, tensor: Any, buffers: Sequence[Any]) -> Tensor:
     data = buffers[tensor.buffer].data
     return Tensor(
         index=index,
-        name=_text(tensor.name),
+        name=text(tensor.name),
         dtype=_DTYPES.get(tensor.type, f"type_{tensor.type}"),
         shape=shape,
         signature=tuple(int(n) for n in _list(tensor.shapeSignature)) or shape,
@@ -167,12 +168,8 @@ def _indices(values: Any) -> Iterator[int]:
 
 
 def _names(entries: Any) -> dict[str, int]:
-    return {_text(entry.name): int(entry.tensorIndex) for entry in entries or []}
+    return {text(entry.name): int(entry.tensorIndex) for entry in entries or []}
 
 
 def _list(values: Any) -> Any:
     return [] if values is None else values
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")

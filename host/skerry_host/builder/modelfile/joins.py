@@ -10,7 +10,7 @@ import msgspec
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.wire.manifest import Join, TensorSpec
-from skerry_host.builder.modelfile.parts import add_bytes
+from skerry_host.builder.modelfile.constants import add_bytes
 
 NAME = b"skerry.joins"
 

@@ -1,34 +1,26 @@
-"""Building blocks for rewriting a `schema.ModelT`: operators on constants, copies of tensors, codes, buffers."""
+"""Building blocks for rewriting a `schema.ModelT`: operators, their codes, copies of tensors."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_host.builder.modelfile.constants import add_constant_tensor, add_tensor
+
 NONE, RELU6 = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU6
-_FLOAT32 = schema.TensorType.FLOAT32
-NUMPY = {
-    "float32": _FLOAT32,
-    "int32": schema.TensorType.INT32,
-    "int64": schema.TensorType.INT64,
-    "int8": schema.TensorType.INT8,
-}
-"""The types of a file by numpy's names."""
-_DTYPES = {code: np.dtype(name) for name, code in NUMPY.items()}
 
 
-def multiply_constant(model: Any, main: Any, io: tuple[int, int], factor: float, activation: int = NONE) -> Any:
+def multiply_constant(model: Any, io: tuple[int, int], factor: float, activation: int = NONE) -> Any:
     """MUL by a constant; `io` are the tensors that it reads and writes."""
     read, written = io
-    return multiply(model, (read, _constant(model, main, written, factor)), written, activation)
+    return multiply(model, (read, _number(model, written, factor)), written, activation)
 
 
-def add_constant(model: Any, main: Any, io: tuple[int, int], term: float, activation: int = NONE) -> Any:
+def add_constant(model: Any, io: tuple[int, int], term: float, activation: int = NONE) -> Any:
     """ADD of a constant; `io` are the tensors that it reads and writes."""
     options = schema.AddOptionsT()
     options.fusedActivationFunction = activation
-    reads = (io[0], _constant(model, main, io[1], term))
+    reads = (io[0], _number(model, io[1], term))
     return operator(model, schema.BuiltinOperator.ADD, reads, io[1], options)
 
 
@@ -72,25 +64,10 @@ def requantize_code(model: Any) -> int:
 
 def copy_tensor(main: Any, index: int, suffix: bytes) -> int:
     """A new tensor of the form of another."""
-    other, made = main.tensors[index], schema.TensorT()
-    made.name, made.type, made.shape = other.name + suffix, other.type, other.shape
-    made.buffer = 0
-    main.tensors.append(made)
-    return len(main.tensors) - 1
-
-
-def add_tensor(main: Any, named_after: bytes, dtype: int, shape: Sequence[int], buffer: int = 0) -> int:
-    """A new tensor."""
-    made = schema.TensorT()
-    made.name, made.type, made.shape, made.buffer = named_after, dtype, np.array(shape, np.int32), buffer
-    main.tensors.append(made)
-    return len(main.tensors) - 1
-
-
-def add_constant_tensor(model: Any, name: bytes, values: Any) -> int:
-    """A new constant with an array's values, which are of one of `NUMPY`."""
-    shape, dtype = values.shape, NUMPY[values.dtype.name]
-    return add_tensor(model.subgraphs[0], name, dtype, shape, add_buffer(model, values))
+    other = main.tensors[index]
+    made = add_tensor(main, other.name + suffix, other.type, ())
+    main.tensors[made].shape = other.shape
+    return made
 
 
 def code_of(model: Any, builtin: int) -> int:
@@ -105,33 +82,12 @@ def code_of(model: Any, builtin: int) -> int:
     return len(model.operatorCodes) - 1
 
 
-def constant(model: Any, index: int) -> Any:
-    """A constant tensor's values as an array, None where it is none or of a type that is not in `NUMPY`."""
-    tensor = model.subgraphs[0].tensors[index]
-    data, dtype = model.buffers[tensor.buffer].data, _DTYPES.get(tensor.type)
-    if data is None or not len(data) or dtype is None:
-        return None
-    shape = () if tensor.shape is None else tuple(int(n) for n in tensor.shape)
-    return np.frombuffer(np.asarray(data, np.uint8).tobytes(), dtype).reshape(shape)
+def activation_of(op: Any) -> int:
+    """The activation that an operator does after its own work; NONE for one that cannot."""
+    return int(getattr(op.builtinOptions, "fusedActivationFunction", NONE))
 
 
-def add_buffer(model: Any, values: Any) -> int:
-    """The place of a new buffer with an array's values."""
-    return add_bytes(model, values.tobytes())
-
-
-def add_bytes(model: Any, content: bytes) -> int:
-    """The place of a new buffer with some content."""
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(content, np.uint8)
-    model.buffers.append(buffer)
-    return len(model.buffers) - 1
-
-
-def _constant(model: Any, main: Any, beside: int, value: float) -> int:
-    """A new constant of one float32, named after the tensor that it helps to write."""
-    made = schema.TensorT()
-    made.name, made.type, made.shape = main.tensors[beside].name + b"/factor", _FLOAT32, np.array([1], np.int32)
-    made.buffer = add_buffer(model, np.array([value], np.float32))
-    main.tensors.append(made)
-    return len(main.tensors) - 1
+def _number(model: Any, beside: int, value: float) -> int:
+    """A constant of one float32, named after the tensor that it helps to write."""
+    name = model.subgraphs[0].tensors[beside].name + b"/factor"
+    return add_constant_tensor(model, name, np.array([value], np.float32))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from skerry_host.builder.modelfile.tflite import text
+
 _CALLS = (
     "subgraph",
     "initSubgraphIndex",
@@ -24,12 +26,12 @@ _CALLS = (
 
 def keys(model: Any) -> list[str]:
     """The names of the signatures, in the file's order."""
-    return [_text(signature.signatureKey) for signature in model.signatureDefs or []]
+    return [text(signature.signatureKey) for signature in model.signatureDefs or []]
 
 
 def take(model: Any, key: str) -> None:
     """Make the subgraph of a signature the first one, and drop the other signatures and what only they call."""
-    chosen = next(one for one in model.signatureDefs if _text(one.signatureKey) == key)
+    chosen = next(one for one in model.signatureDefs if text(one.signatureKey) == key)
     kept = _called(model, int(chosen.subgraphIndex))
     places = {old: new for new, old in enumerate(kept)}
     model.subgraphs = [model.subgraphs[old] for old in kept]
@@ -67,13 +69,13 @@ def rename_outputs(model: Any, names: Sequence[str]) -> None:
 
 
 def _indices(entries: Sequence[Any], names: Sequence[str], io: Sequence[int]) -> list[int] | None:
-    known = {_text(entry.name): int(entry.tensorIndex) for entry in entries}
+    known = {text(entry.name): int(entry.tensorIndex) for entry in entries}
     found = [known[name] for name in names if name in known]
     return found if len(found) == len(names) and sorted(found) == sorted(int(i) for i in io) else None
 
 
 def _sorted(entries: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    return sorted(entries, key=lambda entry: list(names).index(_text(entry.name)))
+    return sorted(entries, key=lambda entry: list(names).index(text(entry.name)))
 
 
 def _called(model: Any, first: int) -> list[int]:
@@ -92,7 +94,3 @@ def _calls(subgraphs: Sequence[Any]) -> Iterator[tuple[Any, str]]:
         for op in subgraph.operators or []:
             for options in (op.builtinOptions, getattr(op, "builtinOptions2", None)):
                 yield from ((options, field) for field in _CALLS if hasattr(options, field))
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")

@@ -42,6 +42,11 @@ def write_model(model: ModelT) -> bytes:
         model.buffers = kept
 
 
+def text(value: Any) -> str:
+    """A name in the schema's objects, which hold it as bytes, or None where a file has none."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
 class _AlignedBuffer:
     """Packs a buffer as the C++ code does; the generated Python code forgets the alignment."""
 

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from skerry_agent.processing import Array
-from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.modelfile.tflite import read_model, text
 from skerry_host.builder.quantize.inputs import Inputs
 from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.quantize.weights import WeightedLayer, real_weights, replace, values, weighted
@@ -87,8 +87,7 @@ def _int8(model: Any, layer: WeightedLayer) -> bool:
 
 
 def _name(model: Any, index: int) -> str:
-    name = model.subgraphs[0].tensors[index].name
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return text(model.subgraphs[0].tensors[index].name)
 
 
 def _run(draft: Draft) -> Draft:

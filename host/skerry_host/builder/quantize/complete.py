@@ -12,9 +12,12 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.constants import add_buffer, constant
 from skerry_host.builder.modelfile.graph import op_name
 from skerry_host.builder.modelfile.islands import scope
-from skerry_host.builder.modelfile.parts import add_buffer, copy_tensor, operator, requantize, requantize_code
+from skerry_host.builder.modelfile.links import readers
+from skerry_host.builder.modelfile.parts import copy_tensor, operator, requantize, requantize_code
+from skerry_host.builder.modelfile.tflite import text
 from skerry_host.builder.quantize.forms import TYPES, Form, form_of, integers, quantization, read_form
 from skerry_host.builder.quantize.kernels import KERNELS, Kernel
 from skerry_host.builder.quantize.named_layers import meant
@@ -98,7 +101,7 @@ def _is_left(work: Completion, index: int) -> bool:
 
 def _table(work: Completion, op: Any) -> bytes | None:
     """The function that an operator stands for, None if for none."""
-    return work.tables.functions.get(_text(work.main.tensors[int(op.outputs[0])].name))
+    return work.tables.functions.get(text(work.main.tensors[int(op.outputs[0])].name))
 
 
 def _operator(work: Completion, op: Any) -> Iterator[Any]:
@@ -108,11 +111,11 @@ def _operator(work: Completion, op: Any) -> Iterator[Any]:
     if name == "DEQUANTIZE" and _form(work, read) is not None:
         work.integers[written] = read
         yield op
-    elif _text(work.main.tensors[written].name) in work.kept:
+    elif text(work.main.tensors[written].name) in work.kept:
         yield from _in_float(work, op)
     elif name == "QUANTIZE" and _was_float(work, read) and (source := _integer(work, read)) is not None:
         yield from _requantized(work, op, source)
-    elif (table := work.tables.functions.get(_text(work.main.tensors[written].name))) and (
+    elif (table := work.tables.functions.get(text(work.main.tensors[written].name))) and (
         source := _integer(work, read)
     ) is not None:
         yield from _looked_up(work, op, source, table)
@@ -215,7 +218,7 @@ def _counts(work: Completion, op: Any) -> bool:
     """Whether a CAST makes real values of integers or truths that are few enough for int8 as they are."""
     if work.is_float(int(op.inputs[0])) or not work.is_float(int(op.outputs[0])) or work.dtype != "int8":
         return False
-    found = work.ranges.get(_text(work.main.tensors[int(op.outputs[0])].name))
+    found = work.ranges.get(text(work.main.tensors[int(op.outputs[0])].name))
     truths = work.main.tensors[int(op.inputs[0])].type == _T.BOOL
     return truths or (found is not None and float(found["min"].min()) >= -128 and float(found["max"].max()) <= 127)
 
@@ -253,10 +256,8 @@ def _replace_outputs(work: Completion, outputs: list[int]) -> None:
 
 def _drop_unread(work: Completion) -> None:
     """Remove each conversion that nobody reads any more."""
-    read = {int(i) for op in work.main.operators for i in op.inputs} | {int(i) for i in work.main.outputs}
-    work.main.operators = [
-        op for op in work.main.operators if work.name(op) not in _CONVERSIONS or int(op.outputs[0]) in read
-    ]
+    read = readers(work.main)
+    work.main.operators = [op for op in work.main.operators if work.name(op) not in _CONVERSIONS or read[op.outputs[0]]]
 
 
 def _was_float(work: Completion, index: int) -> bool:
@@ -278,7 +279,7 @@ def _form(work: Completion, index: int) -> Form | None:
 
 def _measured(work: Completion, index: int) -> Form | None:
     """The scale for a tensor's measured range, as the quantizer chooses it."""
-    found = work.ranges.get(_text(work.main.tensors[index].name))
+    found = work.ranges.get(text(work.main.tensors[index].name))
     return None if found is None else form_of(found["min"], found["max"], work.dtype)
 
 
@@ -308,11 +309,7 @@ def _quantized_constant(work: Completion, index: int, form: Form | None) -> int:
 
 
 def _constant(work: Completion, index: int) -> Array | None:
-    tensor = work.main.tensors[index]
-    data = work.model.buffers[tensor.buffer].data
-    if tensor.type != _T.FLOAT32 or data is None or not len(data):
-        return None
-    return np.asarray(data, np.uint8).view(np.float32)
+    return constant(work.model, index) if work.is_float(index) else None
 
 
 def _values(op: Any, kernel: Kernel) -> tuple[int, ...]:
@@ -322,10 +319,6 @@ def _values(op: Any, kernel: Kernel) -> tuple[int, ...]:
 def _floats(work: Completion, op: Any) -> bool:
     """Whether an operator touches real values."""
     return any(work.is_float(int(i)) for i in (*op.inputs, *op.outputs) if int(i) >= 0)
-
-
-def _text(name: Any) -> str:
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
 def _run(draft: Draft) -> Draft:

@@ -7,7 +7,8 @@ generic kernel, and the Edge TPU has none; both have fast kernels for ADD and MU
 import dataclasses
 from typing import Any
 
-from skerry_host.builder.modelfile.graph import describe, op_name
+from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.links import kinds
 from skerry_host.builder.modelfile.parts import RELU6, add_constant, copy_tensor, multiply, multiply_constant
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.step import Draft, Step, int8
@@ -20,7 +21,7 @@ def decompose(source: SourceModel) -> SourceModel:
         return source
     model = read_model(source.data)
     main = model.subgraphs[0]
-    names = [op_name(code) for code in model.operatorCodes]
+    names = kinds(model)
     main.operators = [
         part
         for op in main.operators
@@ -35,8 +36,8 @@ def _decomposed(model: Any, main: Any, op: Any) -> list[Any]:
     read, written = int(op.inputs[0]), int(op.outputs[0])
     clipped, share = copy_tensor(main, written, b"/clipped"), copy_tensor(main, written, b"/share")
     return [
-        add_constant(model, main, (read, clipped), 3.0, RELU6),
-        multiply_constant(model, main, (clipped, share), 1 / 6),
+        add_constant(model, (read, clipped), 3.0, RELU6),
+        multiply_constant(model, (clipped, share), 1 / 6),
         multiply(model, (read, share), written),
     ]
 

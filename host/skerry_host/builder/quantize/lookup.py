@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.parts import operator
-from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.modelfile.tflite import read_model, text, write_model
 from skerry_host.builder.quantize.known_functions import Known, known_function
 from skerry_host.builder.quantize.named_layers import meant
 from skerry_host.builder.quantize.regions import Region, regions
@@ -119,8 +119,7 @@ def _replace(model: Any, found: Mapping[Region, Known]) -> None:
 
 
 def _name(model: Any, index: int) -> str:
-    name = model.subgraphs[0].tensors[index].name
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return text(model.subgraphs[0].tensors[index].name)
 
 
 STEP = Step("functions of one number", litert_int8, take_out)

@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.edgetpu.table import operator_table
 from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.links import kinds
 from skerry_host.builder.quantize.step import Draft, Step, int8
 
 INT8_VERSIONS = {
@@ -94,7 +95,7 @@ def write_versions(model: Any) -> None:
 def _needed(model: Any) -> set[int]:
     """The operator codes of which an operator has a feature that came after the Edge TPU compiler."""
     main = model.subgraphs[0]
-    names = [op_name(code) for code in model.operatorCodes]
+    names = kinds(model)
     return {op.opcodeIndex for op in main.operators if (new := _NEW.get(names[op.opcodeIndex])) and new(main, op)}
 
 

@@ -13,7 +13,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from skerry_agent.processing import Array
-from skerry_host.builder.modelfile.parts import add_constant_tensor, add_tensor, operator
+from skerry_host.builder.modelfile.constants import add_constant_tensor, add_tensor
+from skerry_host.builder.modelfile.parts import operator
 from skerry_host.builder.sources.load import SourceModel
 
 VALUES = 256

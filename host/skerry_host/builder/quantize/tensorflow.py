@@ -12,7 +12,8 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.modelfile.constants import has_values
+from skerry_host.builder.modelfile.tflite import read_model, text, write_model
 from skerry_host.builder.quantize.step import Draft, Ranges
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.sources.child import Conversion, run
@@ -54,16 +55,11 @@ def quantized_by_tensorflow(draft: Draft, kept: Sequence[str] = ()) -> Any:
 def with_ranges(data: bytes, ranges: Ranges) -> bytes:
     """The float model with the minimum and the maximum of each activation written into it."""
     model = read_model(data)
-    for tensor in model.subgraphs[0].tensors:
-        found = ranges.get(bytes(tensor.name or b"").decode("utf-8", "replace"))
-        if found is None or tensor.type != schema.TensorType.FLOAT32 or _constant(model, tensor):
+    for index, tensor in enumerate(model.subgraphs[0].tensors):
+        found = ranges.get(text(tensor.name))
+        if found is None or tensor.type != schema.TensorType.FLOAT32 or has_values(model, index):
             continue
         form = schema.QuantizationParametersT()
         form.min, form.max = [float(found["min"].min())], [float(found["max"].max())]
         tensor.quantization = form
     return write_model(model)
-
-
-def _constant(model: Any, tensor: Any) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.constants import has_values
 from skerry_host.builder.modelfile.graph import op_name
 
 KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -49,7 +50,7 @@ def weighted(model: Any) -> Iterator[WeightedLayer]:
         if kind not in KINDS or len(inputs) < 2:
             continue
         own = [index for index in (inputs[1], bias) if index is not None]
-        if all(users[i] == 1 and holders[main.tensors[i].buffer] == 1 and _constant(model, i) for i in own):
+        if all(users[i] == 1 and holders[main.tensors[i].buffer] == 1 and has_values(model, i) for i in own):
             yield WeightedLayer(position, kind, inputs[0], inputs[1], bias, int(op.outputs[0]), op.builtinOptions)
 
 
@@ -74,8 +75,3 @@ def real_weights(model: Any, layer: WeightedLayer) -> Array:
     shape = [1] * quantized.ndim
     shape[layer.out_axis if len(scale) > 1 else 0] = len(scale)
     return (quantized - zero.reshape(shape)) * scale.reshape(shape)
-
-
-def _constant(model: Any, index: int) -> bool:
-    data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
-    return data is not None and len(data) > 0

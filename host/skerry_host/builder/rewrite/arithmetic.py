@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_host.builder.modelfile.constants import add_constant_tensor, constant
 from skerry_host.builder.modelfile.graph import op_name
-from skerry_host.builder.modelfile.parts import (
-    NONE,
-    add_constant_tensor,
-    constant,
-    copy_tensor,
-    multiply,
-    multiply_constant,
-    operator,
-)
+from skerry_host.builder.modelfile.links import readers
+from skerry_host.builder.modelfile.parts import NONE, activation_of, copy_tensor, multiply, multiply_constant, operator
 from skerry_host.builder.modelfile.replacing import replace_operators
 
 _B = schema.BuiltinOperator
@@ -31,13 +25,13 @@ def subtract_negated(model: Any) -> str | None:
     if not negated:
         return None
     replace_operators(model, lambda name, op: _without_negation(model, name, op, negated))
-    read = {int(i) for op in main.operators for i in op.inputs} | {int(i) for i in main.outputs}
-    main.operators = [op for op in main.operators if not _is(model, main, op, "NEG") or int(op.outputs[0]) in read]
+    read = readers(main)
+    main.operators = [op for op in main.operators if not _is(model, main, op, "NEG") or read[int(op.outputs[0])]]
 
     def product(_name: str, op: Any) -> list[Any] | None:
         if not _is(model, main, op, "NEG"):
             return None
-        return [multiply_constant(model, main, (int(op.inputs[0]), int(op.outputs[0])), -1.0)]
+        return [multiply_constant(model, (int(op.inputs[0]), int(op.outputs[0])), -1.0)]
 
     replace_operators(model, product)
     return f"{len(negated)} negations written as differences or products"
@@ -47,7 +41,7 @@ def _without_negation(model: Any, name: str, op: Any, negated: dict[int, int]) -
     if name not in {"ADD", "SUB"}:
         return None
     left, right, written = int(op.inputs[0]), int(op.inputs[1]), int(op.outputs[0])
-    activation = op.builtinOptions.fusedActivationFunction if op.builtinOptions else NONE
+    activation = activation_of(op)
     if right in negated:
         return [_sum(model, (left, negated[right]), written, activation, subtract=name == "ADD")]
     if left in negated and name == "ADD":
@@ -111,7 +105,7 @@ def multiply_by_reciprocal(model: Any) -> str | None:
         if not np.isfinite(factor).all():
             return None
         made = add_constant_tensor(model, main.tensors[op.outputs[0]].name + b"/reciprocal", factor)
-        activation = op.builtinOptions.fusedActivationFunction if op.builtinOptions else NONE
+        activation = activation_of(op)
         return [multiply(model, (int(op.inputs[0]), made), int(op.outputs[0]), activation)]
 
     done = replace_operators(model, product)

@@ -5,7 +5,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.links import kinds, readers
 from skerry_host.builder.modelfile.parts import NONE, RELU6, copy_tensor, multiply_constant
 
 _ACTIVATIONS = {"RELU": schema.ActivationFunctionType.RELU, "RELU6": RELU6}
@@ -19,33 +19,32 @@ def fuse_clamps(model: Any) -> str | None:
     clip(x, 0, 1) = RELU6(6 x) / 6; stand-alone these two have no int8 kernel.
     """
     main = model.subgraphs[0]
-    names = [op_name(code) for code in model.operatorCodes]
-    readers = Counter(int(i) for op in main.operators or [] for i in op.inputs) + Counter(map(int, main.outputs))
-    writers: dict[int, Any] = {}
+    names, read = kinds(model), readers(main)
+    written: dict[int, Any] = {}
     made, changed = [], 0
     for op in main.operators or []:
         name = names[op.opcodeIndex]
-        if name in _ACTIVATIONS and _fuse(op, writers, readers, names):
-            writers[int(op.outputs[0])] = writers.pop(int(op.inputs[0]))
+        if name in _ACTIVATIONS and _fuse(op, written, read, names):
+            written[int(op.outputs[0])] = written.pop(int(op.inputs[0]))
             changed += 1
             continue
         if name in {"RELU6", "RELU_0_TO_1"}:
             parts = _as_mul(model, main, op, unit=name == "RELU_0_TO_1")
-            names = [op_name(code) for code in model.operatorCodes]
+            names = kinds(model)
             changed += 1
         else:
             parts = [op]
         made += parts
-        writers |= {int(i): part for part in parts for i in part.outputs}
+        written |= {int(i): part for part in parts for i in part.outputs}
     main.operators = made
     return f"{changed} clamps fused or rewritten" if changed else None
 
 
-def _fuse(op: Any, writers: dict[int, Any], readers: "Counter[int]", names: list[str]) -> bool:
+def _fuse(op: Any, written: dict[int, Any], read: "Counter[int]", names: list[str]) -> bool:
     """Let the operator before do the clamp, if it can and nobody else reads what it writes."""
-    read = int(op.inputs[0])
-    before = writers.get(read)
-    if before is None or readers[read] != 1 or names[before.opcodeIndex] not in _FUSING:
+    given = int(op.inputs[0])
+    before = written.get(given)
+    if before is None or read[given] != 1 or names[before.opcodeIndex] not in _FUSING:
         return False
     options = before.builtinOptions
     if options is None or options.fusedActivationFunction != NONE:
@@ -58,9 +57,9 @@ def _fuse(op: Any, writers: dict[int, Any], readers: "Counter[int]", names: list
 def _as_mul(model: Any, main: Any, op: Any, *, unit: bool) -> list[Any]:
     read, written = int(op.inputs[0]), int(op.outputs[0])
     if not unit:
-        return [multiply_constant(model, main, (read, written), 1.0, RELU6)]
+        return [multiply_constant(model, (read, written), 1.0, RELU6)]
     between = copy_tensor(main, written, b"/times6")
     return [
-        multiply_constant(model, main, (read, between), 6.0, RELU6),
-        multiply_constant(model, main, (between, written), 1 / 6),
+        multiply_constant(model, (read, between), 6.0, RELU6),
+        multiply_constant(model, (between, written), 1 / 6),
     ]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.builder.modelfile.parts import add_constant_tensor, copy_tensor, operator
+from skerry_host.builder.modelfile.constants import add_constant_tensor
+from skerry_host.builder.modelfile.parts import copy_tensor, operator
 from skerry_host.builder.modelfile.replacing import replace_operators
 
 _B = schema.BuiltinOperator

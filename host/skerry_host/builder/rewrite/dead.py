@@ -4,24 +4,17 @@ from typing import Any
 
 import numpy as np
 
+from skerry_host.builder.modelfile.links import drop_unread
+
 
 def drop_dead(model: Any) -> None:
     """Drop them from the first subgraph, in place; operators that write variables, or nothing, stay."""
     main = model.subgraphs[0]
-    needed = {int(i) for i in main.outputs}
-    kept = []
-    for op in reversed(main.operators):
-        written = {int(o) for o in op.outputs}
-        if not written or written & needed or _writes_state(main, op):
-            kept.append(op)
-            needed |= {int(i) for i in op.inputs if i >= 0} | written
-    main.operators = kept[::-1]
-    needed |= {int(i) for i in main.inputs} | {at for at, tensor in enumerate(main.tensors) if tensor.isVariable}
+    drop_unread(model)
+    needed = {int(i) for i in (*main.inputs, *main.outputs)}
+    needed |= {int(i) for op in main.operators for i in (*op.inputs, *op.outputs) if i >= 0}
+    needed |= {at for at, tensor in enumerate(main.tensors) if tensor.isVariable}
     _renumber(model, sorted(needed))
-
-
-def _writes_state(main: Any, op: Any) -> bool:
-    return any(i >= 0 and main.tensors[int(i)].isVariable for i in op.inputs)
 
 
 def _renumber(model: Any, kept: list[int]) -> None:

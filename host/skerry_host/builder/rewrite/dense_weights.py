@@ -7,8 +7,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from skerry_host.builder.modelfile.constants import add_buffer
 from skerry_host.builder.modelfile.graph import op_name
-from skerry_host.builder.modelfile.parts import add_buffer, operator
+from skerry_host.builder.modelfile.parts import operator
 from skerry_host.builder.modelfile.tflite import write_model
 
 

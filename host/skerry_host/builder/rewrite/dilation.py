@@ -4,7 +4,6 @@ Converters spell dilation out that way, of one axis more often than of two. The 
 batch of several, which an Edge TPU does not take, and has no entry in the quantizer.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.builder.modelfile.graph import op_name
-from skerry_host.builder.modelfile.parts import add_constant_tensor, add_tensor, constant, operator
+from skerry_host.builder.modelfile.constants import add_constant_tensor, add_tensor, constant
+from skerry_host.builder.modelfile.links import kinds, readers
+from skerry_host.builder.modelfile.parts import operator
 
 _B, _FLOAT32, _VALID = schema.BuiltinOperator, schema.TensorType.FLOAT32, schema.Padding.VALID
 _RESHAPING = {"RESHAPE", "EXPAND_DIMS", "SQUEEZE"}
@@ -53,24 +53,24 @@ def fuse_dilation(model: Any) -> str | None:
 
 
 def _chain(model: Any, main: Any, first: Any) -> _Chain | None:
-    names = [op_name(code) for code in model.operatorCodes]
+    names = kinds(model)
     if names[first.opcodeIndex] != "SPACE_TO_BATCH_ND" or main.tensors[first.outputs[0]].type != _FLOAT32:
         return None
     ops = list(_followed(main, names, first))
-    kinds = [names[op.opcodeIndex] for op in ops]
-    found = [op for op, kind in zip(ops, kinds, strict=True) if kind in _CONVOLUTIONS]
-    if len(found) != 1 or kinds[-1] != "BATCH_TO_SPACE_ND":
+    there = [names[op.opcodeIndex] for op in ops]
+    found = [op for op, kind in zip(ops, there, strict=True) if kind in _CONVOLUTIONS]
+    if len(found) != 1 or there[-1] != "BATCH_TO_SPACE_ND":
         return None
     return _measured(model, main, tuple(ops), found[0])
 
 
 def _followed(main: Any, names: list[str], first: Any) -> Iterator[Any]:
     """The operators behind one, each the only reader of the one before, up to BATCH_TO_SPACE_ND."""
-    readers = Counter(int(i) for op in main.operators for i in op.inputs) + Counter(int(i) for i in main.outputs)
+    read = readers(main)
     by_input = {int(op.inputs[0]): op for op in main.operators if len(op.inputs)}
     op = first
     yield op
-    while readers[int(op.outputs[0])] == 1 and (after := by_input.get(int(op.outputs[0]))) is not None:
+    while read[int(op.outputs[0])] == 1 and (after := by_input.get(int(op.outputs[0]))) is not None:
         op = after
         yield op
         if names[op.opcodeIndex] not in _RESHAPING | set(_CONVOLUTIONS):

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_host.builder.modelfile.constants import add_buffer
 from skerry_host.builder.modelfile.graph import op_name
-from skerry_host.builder.modelfile.parts import add_buffer
 
 _FLOAT16, _FLOAT32 = schema.TensorType.FLOAT16, schema.TensorType.FLOAT32
 

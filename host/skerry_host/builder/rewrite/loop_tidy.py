@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.constants import add_buffer, add_tensor, constant
 from skerry_host.builder.modelfile.graph import op_name
-from skerry_host.builder.modelfile.parts import NONE, add_buffer
-from skerry_host.builder.rewrite.constants import constant_of
+from skerry_host.builder.modelfile.links import kinds, readers, writers
+from skerry_host.builder.modelfile.parts import NONE, activation_of
 
 
 def tidy(model: Any) -> None:
@@ -24,15 +24,8 @@ def tidy(model: Any) -> None:
     _fuse_biases(model)
 
 
-def drop_unread(model: Any) -> None:
-    """Leave out what nothing reads: what a loop wrote beside its result."""
-    main = model.subgraphs[0]
-    while True:
-        read = Counter(int(i) for op in main.operators or [] for i in op.inputs) + Counter(map(int, main.outputs))
-        kept = [op for op in main.operators or [] if any(read[int(i)] for i in op.outputs) or not len(op.outputs)]
-        if len(kept) == len(main.operators or []):
-            return
-        main.operators = kept
+_Known = tuple[list[str], "Counter[int]", dict[int, Any]]
+"""The names of operator codes, how often each tensor is read, and which operator writes it."""
 
 
 def _sigmoid(x: Array) -> Array:
@@ -72,20 +65,19 @@ class _Folding:
     def _constant(self, index: int) -> Array | None:
         if index in self._known:
             return self._known[index]
-        found = constant_of(self._model, self._main, index)
+        found = constant(self._model, index)
         return None if found is None or found.dtype != np.float32 else found
 
     def _folded(self, op: Any) -> bool:
         name = op_name(self._model.operatorCodes[op.opcodeIndex])
-        plain = getattr(op.builtinOptions, "fusedActivationFunction", NONE) == NONE
-        return plain and (self._computed(name, op) or self._trivial(name, op))
+        return activation_of(op) == NONE and (self._computed(name, op) or self._trivial(name, op))
 
     def _computed(self, name: str, op: Any) -> bool:
         inputs = [int(i) for i in op.inputs]
         shapes = [tuple(int(n) for n in self._main.tensors[i].shape) for i in map(int, op.outputs)]
         if name == "SPLIT":
             whole = self._constant(inputs[1])
-            axis = constant_of(self._model, self._main, inputs[0])
+            axis = constant(self._model, inputs[0])
             if whole is None or axis is None:
                 return False
             made = np.split(whole, len(shapes), int(axis))
@@ -137,8 +129,7 @@ class _Folding:
 def _drop_reshapes(model: Any) -> None:
     """An ADD of (1, n) and (n,) broadcasts, and so it does without the RESHAPE that made (n,) of (1, n)."""
     main = model.subgraphs[0]
-    names = [op_name(code) for code in model.operatorCodes]
-    readers = Counter(int(i) for op in main.operators for i in op.inputs) + Counter(map(int, main.outputs))
+    names, read = kinds(model), readers(main)
     flat = {int(op.outputs[0]): op for op in main.operators if names[op.opcodeIndex] == "RESHAPE"}
     dropped = []
     for op in main.operators:
@@ -146,7 +137,7 @@ def _drop_reshapes(model: Any) -> None:
             continue
         for at, index in enumerate(map(int, op.inputs)):
             reshape = flat.get(index)
-            if reshape is None or readers[index] != 1:
+            if reshape is None or read[index] != 1:
                 continue
             source = int(reshape.inputs[0])
             if list(main.tensors[source].shape) == list(main.tensors[int(op.outputs[0])].shape):
@@ -159,31 +150,25 @@ def _fuse_biases(model: Any) -> None:
     """FC + b, and (FC + y) + b: the dense layer adds b itself. As often as there is one."""
     main = model.subgraphs[0]
     while True:
-        names = [op_name(code) for code in model.operatorCodes]
-        readers = Counter(int(i) for op in main.operators for i in op.inputs) + Counter(map(int, main.outputs))
-        writers = {int(i): op for op in main.operators for i in op.outputs}
-        fused = [
-            op
-            for op in main.operators
-            if names[op.opcodeIndex] == "ADD" and _fuse(model, op, (names, readers, writers))
-        ]
+        known = kinds(model), readers(main), writers(main)
+        fused = [op for op in main.operators if known[0][op.opcodeIndex] == "ADD" and _fuse(model, op, known)]
         if not fused:
             return
         main.operators = [op for op in main.operators if not any(op is one for one in fused)]
 
 
-def _fuse(model: Any, op: Any, known: tuple[list[str], "Counter[int]", dict[int, Any]]) -> bool:
-    names, readers, writers = known
+def _fuse(model: Any, op: Any, known: _Known) -> bool:
+    _names, read, written = known
     main = model.subgraphs[0]
-    if op.builtinOptions is not None and op.builtinOptions.fusedActivationFunction != NONE:
+    if activation_of(op) != NONE:
         return False
     for bias, other in (map(int, op.inputs), map(int, reversed(op.inputs))):
         shape = [int(n) for n in main.tensors[int(op.outputs[0])].shape]
-        values = constant_of(model, main, bias)
-        if values is None or values.dtype != np.float32 or values.size != shape[-1] or readers[other] != 1:
+        values = constant(model, bias)
+        if values is None or values.dtype != np.float32 or values.size != shape[-1] or read[other] != 1:
             continue
-        before = writers.get(other)
-        dense = _dense(before, (names, readers, writers)) if before is not None else None
+        before = written.get(other)
+        dense = _dense(before, known) if before is not None else None
         if before is None or dense is None or [int(n) for n in main.tensors[other].shape] != shape:
             continue
         dense.inputs = np.array([*dense.inputs[:2], _flat(model, bias)], np.int32)
@@ -192,18 +177,18 @@ def _fuse(model: Any, op: Any, known: tuple[list[str], "Counter[int]", dict[int,
     return False
 
 
-def _dense(op: Any, known: tuple[list[str], "Counter[int]", dict[int, Any]]) -> Any:
+def _dense(op: Any, known: _Known) -> Any:
     """The dense layer without a bias that an operator is, or that an ADD reads and nobody else."""
-    names, readers, writers = known
-    if op.builtinOptions is not None and getattr(op.builtinOptions, "fusedActivationFunction", NONE) != NONE:
+    names, read, written = known
+    if activation_of(op) != NONE:
         return None
     if names[op.opcodeIndex] == "FULLY_CONNECTED":
         return op if len(op.inputs) < 3 or op.inputs[2] < 0 else None
     if names[op.opcodeIndex] != "ADD":
         return None
     for index in map(int, op.inputs):
-        found = writers.get(index)
-        if found is not None and readers[index] == 1 and names[found.opcodeIndex] == "FULLY_CONNECTED":
+        found = written.get(index)
+        if found is not None and read[index] == 1 and names[found.opcodeIndex] == "FULLY_CONNECTED":
             return _dense(found, known)
     return None
 
@@ -214,12 +199,5 @@ def _flat(model: Any, index: int) -> int:
     tensor = main.tensors[index]
     if len(tensor.shape) == 1:
         return index
-    made = schema.TensorT()
-    made.name, made.type, made.buffer = (
-        bytes(tensor.name or b"") + b"/flat%d" % len(main.tensors),
-        tensor.type,
-        tensor.buffer,
-    )
-    made.shape = np.array([int(np.prod(tensor.shape))], np.int32)
-    main.tensors.append(made)
-    return len(main.tensors) - 1
+    name = bytes(tensor.name or b"") + b"/flat%d" % len(main.tensors)
+    return add_tensor(main, name, tensor.type, [int(np.prod(tensor.shape))], tensor.buffer)

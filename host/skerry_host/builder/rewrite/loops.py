@@ -12,12 +12,14 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.constants import constant
 from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.links import drop_unread, kinds
 from skerry_host.builder.modelfile.parts import operator
-from skerry_host.builder.rewrite.constants import constant_of, evaluate
+from skerry_host.builder.rewrite.counting import evaluate
 from skerry_host.builder.rewrite.loop_lists import WrittenList, written_lists
-from skerry_host.builder.rewrite.loop_tidy import drop_unread, tidy
-from skerry_host.builder.rewrite.rows import add_constant_tensor, one_row, read_row
+from skerry_host.builder.rewrite.loop_tidy import tidy
+from skerry_host.builder.rewrite.rows import one_row, read_row, unnamed
 
 MAX_ROUNDS = 4096
 MAX_OPERATORS = 8000
@@ -81,7 +83,7 @@ class _Loop:
         self._model, self._op, self._main = model, op, model.subgraphs[0]
         self._cond = model.subgraphs[op.builtinOptions.condSubgraphIndex]
         self._body = model.subgraphs[op.builtinOptions.bodySubgraphIndex]
-        self._names = [op_name(code) for code in model.operatorCodes]
+        self._names = kinds(model)
         self._lists = written_lists(model, self._body)
         self._shared: dict[int, int] = {}
         self._made: list[Any] = []
@@ -126,7 +128,7 @@ class _Loop:
     def _start(self) -> list[Any]:
         found: list[Any] = []
         for index in map(int, self._op.inputs):
-            value = constant_of(self._model, self._main, index)
+            value = constant(self._model, index)
             found.append(value if value is not None and value.dtype.kind in "ib" else index)
         return found
 
@@ -143,7 +145,7 @@ class _Loop:
         for index in [key for key, value in values.items() if value is None]:
             del values[index]
         for op in graph.operators:
-            got = [values.get(int(i), constant_of(self._model, graph, int(i))) for i in op.inputs]
+            got = [values.get(int(i), constant(self._model, int(i), graph)) for i in op.inputs]
             whole = [one for one in got if isinstance(one, np.ndarray) and one.dtype.kind in "ib"]
             if len(whole) == len(got):
                 made = evaluate(self._names[op.opcodeIndex], op, whole)
@@ -198,16 +200,16 @@ class _Loop:
         found = values.get(index)
         if found is not None:
             return found
-        constant = constant_of(self._model, self._body, index)
-        if constant is None:
+        value = constant(self._model, index, self._body)
+        if value is None:
             raise _NotConstantError("a loop that reads what it has not written")
-        return constant if constant.dtype.kind in "ib" else self._tensor(values, index)
+        return value if value.dtype.kind in "ib" else self._tensor(values, index)
 
     def _tensor(self, values: dict[int, Any], index: int) -> int:
         """The tensor of the main graph that stands for one of the body's: a constant is copied once for all rounds."""
         found = values.get(index)
         if isinstance(found, np.ndarray):
-            return add_constant_tensor(self._model, found)
+            return unnamed(self._model, found)
         if found is not None:
             return int(found)
         if index not in self._shared:
@@ -228,7 +230,7 @@ class _Loop:
         if isinstance(value, list):
             self._made.append(self._rows(value, out))
             return
-        index = value if isinstance(value, int) else add_constant_tensor(self._model, value)
+        index = value if isinstance(value, int) else unnamed(self._model, value)
         for op in self._main.operators:
             if op is not self._op:
                 op.inputs = np.array([index if int(i) == out else int(i) for i in op.inputs], np.int32)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.builder.modelfile.graph import op_name
-from skerry_host.builder.modelfile.parts import NONE, add_tensor, constant, copy_tensor, multiply, operator
+from skerry_host.builder.modelfile.constants import add_tensor, constant
+from skerry_host.builder.modelfile.links import drop_unread, kinds, writers
+from skerry_host.builder.modelfile.parts import NONE, activation_of, copy_tensor, multiply, operator
 from skerry_host.builder.modelfile.replacing import replace_operators
 
 _B, _FLOAT32 = schema.BuiltinOperator, schema.TensorType.FLOAT32
@@ -20,21 +21,20 @@ class _Writers:
     """Which operator writes a tensor, and of what kind it is."""
 
     def __init__(self, model: Any) -> None:
-        self._names = [op_name(code) for code in model.operatorCodes]
-        self._by_output = {int(i): op for op in model.subgraphs[0].operators or [] for i in op.outputs}
+        self._names = kinds(model)
+        self._by_output = writers(model.subgraphs[0])
 
     def reads(self, index: int, name: str) -> tuple[int, ...] | None:
         """What the operator reads that writes a tensor, if it is of a kind and does nothing more."""
         op = self._by_output.get(index)
         if op is None or self._names[op.opcodeIndex] != name:
             return None
-        activation = getattr(op.builtinOptions, "fusedActivationFunction", NONE)
-        return tuple(int(i) for i in op.inputs) if activation == NONE else None
+        return tuple(int(i) for i in op.inputs) if activation_of(op) == NONE else None
 
 
 def centre_first(model: Any) -> str | None:
     """Write `x * s + (b - mean * s)` as `(x - mean) * s + b`; s in its two factors where one is a constant weight."""
-    if not any(op_name(code) == "MEAN" for code in model.operatorCodes):
+    if "MEAN" not in kinds(model):
         return None
     writers = _Writers(model)
 
@@ -50,7 +50,7 @@ def centre_first(model: Any) -> str | None:
 
     done = replace_operators(model, centred)
     if done:
-        _drop_unread(model)
+        drop_unread(model)
     return f"{done} normalisations written with the mean taken off first" if done else None
 
 
@@ -94,7 +94,7 @@ def _both(pair: tuple[int, ...] | None) -> list[tuple[int, int]]:
 def _written(model: Any, writers: _Writers, op: Any, found: tuple[int, int, int, int | None]) -> list[Any]:
     x, mean, scale, bias = found
     main, written = model.subgraphs[0], int(op.outputs[0])
-    activation = op.builtinOptions.fusedActivationFunction if op.builtinOptions else NONE
+    activation = activation_of(op)
     centred = _like(main, written, x, b"/centred")
     made = [operator(model, _B.SUB, (x, mean), centred, schema.SubOptionsT())]
     last = centred
@@ -134,7 +134,7 @@ def multiply_by_inverse_root(model: Any) -> str | None:
             return None
         main, written = model.subgraphs[0], int(op.outputs[0])
         inverse = _like(main, written, int(op.inputs[1]), b"/inverse")
-        activation = op.builtinOptions.fusedActivationFunction if op.builtinOptions else NONE
+        activation = activation_of(op)
         return [
             operator(model, _B.RSQRT, root, inverse, None),
             multiply(model, (int(op.inputs[0]), inverse), written, activation),
@@ -142,17 +142,5 @@ def multiply_by_inverse_root(model: Any) -> str | None:
 
     done = replace_operators(model, product)
     if done:
-        _drop_unread(model)
+        drop_unread(model)
     return f"{done} divisions by a root written as products" if done else None
-
-
-def _drop_unread(model: Any) -> None:
-    """Remove operators whose results nobody reads any more, from the end on."""
-    main = model.subgraphs[0]
-    read = {int(i) for i in main.outputs}
-    kept = []
-    for op in reversed(main.operators):
-        if any(int(i) in read for i in op.outputs):
-            kept.append(op)
-            read |= {int(i) for i in op.inputs}
-    main.operators = kept[::-1]

@@ -5,13 +5,12 @@ A slice of one row of a reversed tensor is a row of the tensor itself; any other
 
 from typing import Any
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_host.builder.modelfile.constants import add_tensor, constant
 from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.links import drop_unread
 from skerry_host.builder.modelfile.parts import operator
-from skerry_host.builder.rewrite.constants import constant_of
-from skerry_host.builder.rewrite.loop_tidy import drop_unread
 from skerry_host.builder.rewrite.rows import one_row, read_row, row_of
 
 MAX_ROWS = 512
@@ -44,7 +43,7 @@ def _axis(model: Any, op: Any) -> int | None:
     if op_name(model.operatorCodes[op.opcodeIndex]) != "REVERSE_V2":
         return None
     main = model.subgraphs[0]
-    tensor, axes = main.tensors[int(op.inputs[0])], constant_of(model, main, int(op.inputs[1]))
+    tensor, axes = main.tensors[int(op.inputs[0])], constant(model, int(op.inputs[1]))
     if tensor.type != schema.TensorType.FLOAT32 or axes is None or axes.size != 1:
         return None
     axis = int(axes.ravel()[0]) % len(tensor.shape)
@@ -70,12 +69,9 @@ def _rows(model: Any, op: Any, axis: int | None) -> list[Any]:
     shape = [int(n) for n in main.tensors[source].shape]
     made, rows = [], []
     for row in reversed(range(shape[axis])):
-        out = schema.TensorT()
-        out.name = bytes(main.tensors[turned].name or b"reversed") + b"/row%d" % row
-        out.type, out.buffer = schema.TensorType.FLOAT32, 0
-        out.shape = np.array([1 if at == axis else n for at, n in enumerate(shape)], np.int32)
-        main.tensors.append(out)
-        rows.append(len(main.tensors) - 1)
+        name = bytes(main.tensors[turned].name or b"reversed") + b"/row%d" % row
+        size = [1 if at == axis else n for at, n in enumerate(shape)]
+        rows.append(add_tensor(main, name, schema.TensorType.FLOAT32, size))
         made.append(read_row(model, source, one_row(axis, row, shrink=False), rows[-1]))
     options = schema.ConcatenationOptionsT()
     options.axis = axis

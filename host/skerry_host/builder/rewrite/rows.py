@@ -7,9 +7,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.constants import add_constant_tensor, constant
 from skerry_host.builder.modelfile.graph import op_name
-from skerry_host.builder.modelfile.parts import add_buffer, operator
-from skerry_host.builder.rewrite.constants import DTYPES, constant_of
+from skerry_host.builder.modelfile.parts import operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def read_row(model: Any, source: int, row: Row, out: int) -> Any:
     first[row.axis], last[row.axis] = row.index, row.index + 1
     options = schema.StridedSliceOptionsT()
     options.shrinkAxisMask = 1 << row.axis if row.shrink else 0
-    ends = [add_constant_tensor(model, value) for value in (first, last, steps)]
+    ends = [unnamed(model, value) for value in (first, last, steps)]
     return operator(model, schema.BuiltinOperator.STRIDED_SLICE, (source, *ends), out, options)
 
 
@@ -43,7 +43,7 @@ def row_of(model: Any, op: Any, source: int, axis: int) -> int | None:
         return None
     main, options = model.subgraphs[0], op.builtinOptions
     shape = [int(n) for n in main.tensors[source].shape]
-    first, last, steps = (constant_of(model, main, int(i)) for i in op.inputs[1:4])
+    first, last, steps = (constant(model, int(i)) for i in op.inputs[1:4])
     if first is None or last is None or steps is None or (steps != 1).any():
         return None
     if options.shrinkAxisMask != 1 << axis or options.ellipsisMask or options.newAxisMask:
@@ -56,11 +56,6 @@ def row_of(model: Any, op: Any, source: int, axis: int) -> int | None:
     return int(first[axis]) % shape[axis]
 
 
-def add_constant_tensor(model: Any, value: Array) -> int:
-    """A new constant tensor; its index."""
-    main, made = model.subgraphs[0], schema.TensorT()
-    made.name = b"constant%d" % len(main.tensors)
-    made.shape, made.type = np.array(value.shape, np.int32), DTYPES[value.dtype.str[1:]]
-    made.buffer = add_buffer(model, value)
-    main.tensors.append(made)
-    return len(main.tensors) - 1
+def unnamed(model: Any, value: Array) -> int:
+    """A new constant under a name that nothing else has; its index."""
+    return add_constant_tensor(model, b"constant%d" % len(model.subgraphs[0].tensors), value)

@@ -14,11 +14,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.constants import add_tensor, constant
 from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.links import drop_unread
 from skerry_host.builder.modelfile.parts import NONE, operator
-from skerry_host.builder.rewrite.constants import constant_of
-from skerry_host.builder.rewrite.loop_tidy import drop_unread
-from skerry_host.builder.rewrite.rows import add_constant_tensor, one_row, read_row, row_of
+from skerry_host.builder.rewrite.rows import one_row, read_row, row_of, unnamed
 
 MAX_STEPS = 512
 _TANH = schema.ActivationFunctionType.TANH
@@ -62,7 +62,7 @@ def _layer(model: Any, op: Any) -> _Layer | None:
     inputs = [int(i) for i in op.inputs]
     main, options = model.subgraphs[0], op.builtinOptions
     axis = 0 if options.timeMajor else 1
-    weights = [constant_of(model, main, inputs[at]) for at in (*_INPUT_WEIGHTS, *_STATE_WEIGHTS, *_BIASES)]
+    weights = [constant(model, inputs[at]) for at in (*_INPUT_WEIGHTS, *_STATE_WEIGHTS, *_BIASES)]
     whole = [one for one in weights if one is not None and one.dtype == np.float32]
     plain = all(at >= len(inputs) or inputs[at] < 0 for at in _UNUSED) and options.fusedActivationFunction == _TANH
     shape = [int(n) for n in main.tensors[inputs[0]].shape]
@@ -79,8 +79,8 @@ class _Unrolled:
         self.operators: list[Any] = []
         self._name = bytes(self._main.tensors[int(layer.op.outputs[0])].name or b"lstm")
         self._units = layer.recurrent.shape[1]
-        self._weights = [add_constant_tensor(model, one) for one in (layer.kernel, layer.recurrent, layer.bias)]
-        self._axis = add_constant_tensor(model, np.array(1, np.int32))
+        self._weights = [unnamed(model, one) for one in (layer.kernel, layer.recurrent, layer.bias)]
+        self._axis = unnamed(model, np.array(1, np.int32))
         source = int(layer.op.inputs[0])
         self.steps = int(self._main.tensors[source].shape[layer.time_axis])
         states = self._run(source)
@@ -128,11 +128,7 @@ class _Unrolled:
         ]
 
     def _tensor(self, label: bytes, size: int) -> int:
-        made = schema.TensorT()
-        made.name, made.type, made.buffer = self._name + label, schema.TensorType.FLOAT32, 0
-        made.shape = np.array([1, size], np.int32)
-        self._main.tensors.append(made)
-        return len(self._main.tensors) - 1
+        return add_tensor(self._main, self._name + label, schema.TensorType.FLOAT32, (1, size))
 
     def _dense(self, label: bytes, reads: tuple[int, ...]) -> int:
         out = self._tensor(label, 4 * self._units)
@@ -151,10 +147,7 @@ class _Unrolled:
 
     def _unary(self, kind: int, label: bytes, read: int) -> int:
         out = self._tensor(label, self._units)
-        made = schema.OperatorT()
-        made.opcodeIndex = operator(self._model, kind, (read,), out, schema.AddOptionsT()).opcodeIndex
-        made.inputs, made.outputs = np.array([read], np.int32), np.array([out], np.int32)
-        self.operators.append(made)
+        self.operators.append(operator(self._model, kind, (read,), out, None))
         return out
 
     def _hand_over(self, states: list[int]) -> None:
@@ -180,5 +173,5 @@ class _Unrolled:
         wanted = schema.ReshapeOptionsT()
         wanted.newShape = shape
         self.operators.append(operator(self._model, _OPERATORS.CONCATENATION, tuple(states), rows, options))
-        reads = (rows, add_constant_tensor(self._model, shape))
+        reads = (rows, unnamed(self._model, shape))
         self.operators.append(operator(self._model, _OPERATORS.RESHAPE, reads, out, wanted))

@@ -14,9 +14,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.wire.manifest import Join
 from skerry_host.builder.modelfile.channel_blocks import Blocks
-from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.constants import add_buffer, add_constant_tensor, add_tensor, constant
 from skerry_host.builder.modelfile.joins import write_joins
-from skerry_host.builder.modelfile.parts import add_buffer, operator
+from skerry_host.builder.modelfile.links import kinds, writers
+from skerry_host.builder.modelfile.parts import activation_of, operator
+from skerry_host.builder.modelfile.tflite import text
 from skerry_host.builder.rewrite.dead import drop_dead
 
 _UNARY = {
@@ -65,8 +67,8 @@ def split_outputs(model: Any, parted: dict[int, Blocks]) -> tuple[Join, ...]:
 def _output_names(model: Any) -> list[str]:
     """The public names of the outputs, in order."""
     main = model.subgraphs[0]
-    known = {int(e.tensorIndex): _text(e.name) for s in (model.signatureDefs or [])[:1] for e in s.outputs}
-    return [known.get(int(i), _text(main.tensors[int(i)].name)) for i in main.outputs]
+    known = {int(e.tensorIndex): text(e.name) for s in (model.signatureDefs or [])[:1] for e in s.outputs}
+    return [known.get(int(i), text(main.tensors[int(i)].name)) for i in main.outputs]
 
 
 def _entries(entry: Any, renamed: dict[int, list[tuple[str, int]]]) -> list[Any]:
@@ -85,8 +87,8 @@ class _Slicer:
 
     def __init__(self, model: Any) -> None:
         self._model, self._main = model, model.subgraphs[0]
-        self._codes = [op_name(code) for code in model.operatorCodes]
-        self._writers = {int(o): op for op in self._main.operators for o in op.outputs}
+        self._codes = kinds(model)
+        self._writers = writers(self._main)
         self._made: dict[tuple[int, Cut], int] = {}
         self._new: list[Any] = []
 
@@ -108,9 +110,9 @@ class _Slicer:
         return self._made[tensor, cut]
 
     def _cut(self, tensor: int, cut: Cut) -> int:
-        constant = self._values(tensor)
-        if constant is not None:
-            return self._constant(tensor, np.take(constant, range(*cut[1:]), axis=cut[0]), cut)
+        values = self._values(tensor)
+        if values is not None:
+            return self._constant(tensor, np.take(values, range(*cut[1:]), axis=cut[0]), cut)
         op = self._writers.get(tensor)
         name = self._codes[op.opcodeIndex] if op is not None else ""
         made = next((rule(op, tensor, cut) for names, rule in self._rules() if name in names), None)
@@ -168,7 +170,7 @@ class _Slicer:
         """Along its own axis the parts that are met, along another a part of each."""
         axis, start, stop = cut
         along = int(op.builtinOptions.axis) % len(self._shape(tensor))
-        if int(op.builtinOptions.fusedActivationFunction):
+        if activation_of(op):
             return None
         reads, at = [], 0
         for read in (int(i) for i in op.inputs):
@@ -215,13 +217,9 @@ class _Slicer:
 
     def _new_tensor(self, tensor: int, cut: Cut) -> int:
         axis, start, stop = cut
-        other, made = self._main.tensors[tensor], schema.TensorT()
-        shape = list(self._shape(tensor))
+        other, shape = self._main.tensors[tensor], list(self._shape(tensor))
         shape[axis] = stop - start
-        made.name = f"{_text(other.name)}/{start}-{stop - 1}".encode()
-        made.type, made.shape, made.buffer = other.type, np.array(shape, np.int32), 0
-        self._main.tensors.append(made)
-        return len(self._main.tensors) - 1
+        return add_tensor(self._main, f"{text(other.name)}/{start}-{stop - 1}".encode(), other.type, shape)
 
     def _constant(self, tensor: int, values: Any, cut: Cut) -> int:
         index = self._new_tensor(tensor, cut)
@@ -229,12 +227,8 @@ class _Slicer:
         return index
 
     def _integers(self, beside: int, values: Any) -> int:
-        made = schema.TensorT()
-        made.name = f"{_text(self._main.tensors[beside].name)}/{len(self._main.tensors)}".encode()
-        made.type, made.shape = schema.TensorType.INT32, np.array(values.shape, np.int32)
-        made.buffer = add_buffer(self._model, values)
-        self._main.tensors.append(made)
-        return len(self._main.tensors) - 1
+        name = f"{text(self._main.tensors[beside].name)}/{len(self._main.tensors)}".encode()
+        return add_constant_tensor(self._model, name, values)
 
     def _shape(self, tensor: int) -> tuple[int, ...]:
         shape = self._main.tensors[tensor].shape
@@ -242,13 +236,5 @@ class _Slicer:
 
     def _values(self, tensor: int) -> Any:
         """A constant's values, None for what is computed, or of a dtype that is not cut here."""
-        found = self._main.tensors[tensor]
-        data = self._model.buffers[found.buffer].data
-        dtype = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT32: np.int32}.get(found.type)
-        if data is None or not len(data) or dtype is None:
-            return None
-        return np.frombuffer(np.asarray(data, np.uint8).tobytes(), dtype).reshape(self._shape(tensor))
-
-
-def _text(name: Any) -> str:
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name or "")
+        values = constant(self._model, tensor)
+        return values if values is not None and values.dtype in {np.dtype("<f4"), np.dtype("<i4")} else None

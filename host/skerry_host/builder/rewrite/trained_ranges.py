@@ -12,7 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
-from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.links import kinds
+from skerry_host.builder.modelfile.tflite import text
 
 TrainedRanges = dict[str, tuple[float, float]]
 """The real values that an activation's integers reach, by the name of its tensor."""
@@ -55,7 +56,7 @@ def take_ranges(model: Any) -> TrainedRanges:
         if _data(model, main, origin) is not None:
             _clip(model, main.tensors[origin], rounding)
         else:
-            ranges[main.tensors[origin].name.decode()] = (float(rounding.low.min()), float(rounding.high.max()))
+            ranges[text(main.tensors[origin].name)] = (float(rounding.low.min()), float(rounding.high.max()))
     gone = {place for rounding in found for place in rounding.places}
     main.operators = [op for at, op in enumerate(main.operators or []) if at not in gone]
     _read_origins(model, main, sources)
@@ -64,7 +65,7 @@ def take_ranges(model: Any) -> TrainedRanges:
 
 
 def _roundings(model: Any, main: Any) -> Iterator[_Rounding]:
-    names = [op_name(code) for code in model.operatorCodes]
+    names = kinds(model)
     integers: dict[int, tuple[int, int]] = {}
     for place, op in enumerate(main.operators or []):
         name = names[op.opcodeIndex]
@@ -115,11 +116,11 @@ def _read_origins(model: Any, main: Any, sources: dict[int, int]) -> None:
 
 def _carry_back(model: Any, main: Any, ranges: TrainedRanges) -> None:
     """What was trained behind a RESHAPE holds in front of it, too: quantizers take the scale from there."""
-    names = [op_name(code) for code in model.operatorCodes]
+    names = kinds(model)
     for op in reversed(main.operators):
-        after = ranges.get(main.tensors[op.outputs[0]].name.decode())
+        after = ranges.get(text(main.tensors[op.outputs[0]].name))
         if names[op.opcodeIndex] in _SAME and after is not None:
-            ranges.setdefault(main.tensors[op.inputs[0]].name.decode(), after)
+            ranges.setdefault(text(main.tensors[op.inputs[0]].name), after)
 
 
 def _origin(index: int, sources: dict[int, int]) -> int:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from skerry_host import children
 from skerry_host.builder.modelfile.graph import Graph, Tensor, describe
-from skerry_host.builder.modelfile.tflite import IDENTIFIER, read_model
+from skerry_host.builder.modelfile.tflite import IDENTIFIER, read_model, text
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.runtime.ended import ending, out_of_memory
 
@@ -97,7 +97,7 @@ def _vanishing(model: bytes) -> list[str]:
     """The names of tensors whose scale is zero, or as good as."""
     tensors = read_model(model).subgraphs[0].tensors
     scaled = [t for t in tensors if t.quantization is not None and t.quantization.scale is not None]
-    return [t.name.decode("utf-8", "replace") for t in scaled if any(abs(s) < TINY_SCALE for s in t.quantization.scale)]
+    return [text(t.name) for t in scaled if any(abs(s) < TINY_SCALE for s in t.quantization.scale)]
 
 
 _STDIN = "-"

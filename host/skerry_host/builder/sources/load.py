@@ -293,7 +293,7 @@ def _check_equivalence(path: Path, known: Sequence[Example], given: bytes, data:
         raise ModelError(
             f"{path} was not converted correctly: its TFLite form has {found:.0f} dB SQNR against it, at least "
             f"{MIN_EQUIVALENCE_DB:.0f} dB are needed",
-            hint="export it with opset_version=17 and plain operators, or give a .tflite made another way",
+            hint="export it with opset_version=18 and plain operators, or give a .tflite made another way",
             code="conversion",
         )
     return [f"compared with the source: {found:.0f} dB SQNR"] if known else []

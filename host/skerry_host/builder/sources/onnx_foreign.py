@@ -54,7 +54,7 @@ def too_new(opset: int, newest: int) -> tuple[str, str] | None:
     """What is wrong with operators of a version that nobody here knows."""
     if opset <= newest:
         return None
-    return f"has operators of version {opset}, the newest known here are {newest}", "export it with opset_version=17"
+    return f"has operators of version {opset}, the newest known here are {newest}", "export it with opset_version=18"
 
 
 _PLACE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |(/\S+\.(h|cc|cpp):\d+ .*?\) (?=[A-Z]))")

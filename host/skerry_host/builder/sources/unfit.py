@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
-from skerry_host.builder.sources.why import several_graphs
+from skerry_host.builder.modelfile.graph import Graph, Op
+from skerry_host.builder.modelfile.tflite import text
+from skerry_host.builder.sources.why import several_graphs, shown
 
 WHOLE = {"int32", "int64", "uint8", "int8", "bool"}
 """Inputs that stay as they are in the quantized model: ids, masks, lengths, raw pixels."""
@@ -26,7 +27,7 @@ def not_finite(model: Any, most: int = 3) -> list[str]:
         if data is None or dtype is None or len(data) % dtype.itemsize:
             continue
         if not np.isfinite(np.frombuffer(np.asarray(data, np.uint8).tobytes(), dtype)).all():
-            found.append(tensor.name.decode("utf-8", "replace"))
+            found.append(text(tensor.name))
     return found[:most]
 
 
@@ -111,17 +112,13 @@ def _shape_reasons(graph: Graph, wished: Container[str]) -> list[str]:
     ]
     return [
         *(
-            f"input {name} has the dynamic shape {_shape(t)}: export the model with fixed sizes, or give them in the "
+            f"input {name} has the dynamic shape {shown(t)}: export the model with fixed sizes, or give them in the "
             f"recipe, [source.shapes] {name} = [1, ...]"
             for name, t in open_ones
         ),
         *(
-            f"input {name} has the shape {_shape(t)}, whose first axis is no batch of 1: if that is meant, write it as "
+            f"input {name} has the shape {shown(t)}, whose first axis is no batch of 1: if that is meant, write it as "
             f"[source.shapes] {name} = {list(t.shape)}"
             for name, t in batches
         ),
     ]
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join("?" if n < 0 else str(n) for n in tensor.signature)

@@ -1,6 +1,7 @@
 """A recipe for somebody's model and data: it builds as it was written, and what was found by trying is right."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -123,8 +124,10 @@ def test_the_command_says_what_comes_next(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "colours.tflite").write_bytes(colour_model())
     data = str(colours(tmp_path / "data", 20))
-    assert run(["model", "init", "colours.tflite", "--data", data]) == 0
+    assert run(["model", "init", "colours.tflite", "--data", data, "--out", "my colours"]) == 0
     said = capsys.readouterr().out
-    assert "wrote colours; next: skerry model build colours --board raspberry-pi-4 --version 1.0.0" in said
+    assert "wrote my colours" in said
+    command = shlex.split(said.rpartition("next: ")[2])  # as a shell takes it, whatever the folder is called
+    assert command == ["skerry", "model", "build", "my colours", "--board", "raspberry-pi-4", "--version", "1.0.0"]
     assert run(["model", "init", "colours.tflite", "--data", data, "--out", "other", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["questions"] == ["which license have the model and its data?"]

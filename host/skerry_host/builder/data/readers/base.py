@@ -39,7 +39,7 @@ class SampleSource(Protocol):
 
 
 class TruthSource(Protocol):
-    """What is right for each sample, in the form of the task (docs/recipe.md); may be read when it is asked for."""
+    """What is right for each sample, in the form of the task (docs/tasks.md); may be read when it is asked for."""
 
     def __len__(self) -> int:
         """As many as there are samples."""

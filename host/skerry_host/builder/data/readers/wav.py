@@ -6,7 +6,7 @@ separated by | or a text). Files are read when they are asked for.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,8 @@ def read(place: Path, wanted: Wanted) -> Found:
         placed = classes.places(names, sorted(set(folders_of)), "folders")
         indices = [placed[name] for name in folders_of]
         truth: list[Any] = [_hot([at], len(names)) for at in indices] if _is_hot(wanted.task) else list(indices)
-        return _found(sounds, root, truth, indices, names, [*notes, *said])
-    return _found(sounds, root, None, [NO_CLASS] * len(paths), (), notes)
+        return replace(_unlabelled(sounds, root), truth=truth, groups=indices, names=names, notes=(*notes, *said))
+    return replace(_unlabelled(sounds, root), notes=tuple(notes))
 
 
 @dataclass(slots=True)
@@ -119,8 +119,9 @@ def _by_table(table: Path, root: Path, sounds: SoundFiles, wanted: Wanted, notes
         raise UnusableDataError(f"{table.name}: names no WAV file below {root.name}")
     chosen = SoundFiles([sounds.paths[at] for at in order], sounds.rate, sounds.window)
     notes = [*notes, f"labels are column {sheet.header[label_at]!r} of {table.name}"]
+    found = replace(_unlabelled(chosen, root, table), notes=tuple(notes), damaged=tuple(damaged))
     if wanted.task == "sequence":
-        return _found(chosen, root, labels, [NO_CLASS] * len(order), wanted.names, notes, damaged, table)
+        return replace(found, truth=labels, names=wanted.names)
     tags = [[tag for part in label.split("|") for tag in part.split(";") if tag] for label in labels]
     names = wanted.names or classes.in_order(sorted({tag for some in tags for tag in some}))
     placed = classes.places(names, sorted({tag for some in tags for tag in some}), f"labels of {table.name}")
@@ -131,22 +132,14 @@ def _by_table(table: Path, root: Path, sounds: SoundFiles, wanted: Wanted, notes
     else:
         raise UnusableDataError(f"{table.name}: files have several labels: that is task multilabel")
     groups = [placed[some[0]] if some else NO_CLASS for some in tags]
-    return _found(chosen, root, truth, groups, names, notes, damaged, table)
+    return replace(found, truth=truth, groups=groups, names=names)
 
 
-def _found(  # noqa: PLR0913, PLR0917  (the parts of what it makes)
-    sounds: SoundFiles,
-    root: Path,
-    truth: Sequence[Any] | None,
-    groups: Sequence[int],
-    names: tuple[str, ...],
-    notes: Sequence[str],
-    damaged: Sequence[str] = (),
-    table: Path | None = None,
-) -> Found:
+def _unlabelled(sounds: SoundFiles, root: Path, table: Path | None = None) -> Found:
+    """The files without what is right for them; `table` is read for each, too."""
     keys = [str(path.relative_to(root)) for path in sounds.paths]
-    files = [(path, table) if table is not None else (path,) for path in sounds.paths]
-    return Found(sounds, keys, files, truth, groups, names, tuple(notes), tuple(damaged))
+    files = [(path,) if table is None else (path, table) for path in sounds.paths]
+    return Found(sounds, keys, files, groups=[NO_CLASS] * len(keys))
 
 
 def _usual_rate(paths: Sequence[Path]) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_host.builder.modelfile.constants import has_values
 from skerry_host.builder.modelfile.tflite import write_model
 
 _ALONE = {"CALL", "IF", "WHILE", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
@@ -31,7 +32,7 @@ def cut(model: Any, position: int, name: str) -> bytes | None:
     graph = schema.SubGraphT()
     graph.tensors = [_moved(main.tensors[index], at) for at, index in enumerate(used)]
     graph.operators = [alone]
-    graph.inputs = [place[int(i)] for i in dict.fromkeys(op.inputs) if i >= 0 and not _constant(model, int(i))]
+    graph.inputs = [place[int(i)] for i in dict.fromkeys(op.inputs) if i >= 0 and not has_values(model, int(i))]
     graph.outputs = list(alone.outputs)
     return write_model(_file(model, graph, op.opcodeIndex, [main.tensors[index].buffer for index in used]))
 
@@ -52,8 +53,3 @@ def _moved(tensor: Any, at: int) -> Any:
         setattr(made, field, value)
     made.buffer = at + 1
     return made
-
-
-def _constant(model: Any, index: int) -> bool:
-    data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
-    return data is not None and len(data) > 0
