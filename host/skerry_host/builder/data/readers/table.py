@@ -148,7 +148,7 @@ class _Lines:
 
 def _is_real(value: float) -> bool:
     """Whether float32 holds it."""
-    return abs(value) <= np.finfo(np.float32).max  # false of NaN, too
+    return bool(abs(value) <= np.finfo(np.float32).max)  # false of NaN, too
 
 
 def _is_right(text: str, task: str) -> bool:
