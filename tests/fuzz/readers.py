@@ -7,7 +7,7 @@ Whatever else it raises is a bug. The seeds are made here, from the same code th
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.fuzz import api, arrays, backups, messages, models, requests, sources, texts
+from tests.fuzz import api, arrays, backups, data, messages, models, requests, sources, texts
 
 Read = Callable[[bytes], object]
 
@@ -26,7 +26,7 @@ class Reader:
 
 READERS = tuple(
     Reader(*row)
-    for module in (arrays, sources, api, models, texts, messages, requests, backups)
+    for module in (arrays, sources, data, api, models, texts, messages, requests, backups)
     for row in module.READERS
 )
 BY_NAME = {reader.name: reader for reader in READERS}

@@ -80,7 +80,7 @@ def open_video() -> object:
 
     def read(raw: bytes) -> None:
         path.write_bytes(raw)
-        feed = SimpleNamespace(sample=lambda rgb, name: rgb.sum(), inference=SimpleNamespace(drop=lambda *_: None))
+        feed = SimpleNamespace(sample=lambda rgb, name: rgb[0].sum(), inference=SimpleNamespace(drop=lambda *_: None))
         camera = Camera(CameraSource(str(path), 1e9), feed)  # type: ignore[arg-type]
         try:
             for _ in range(3):

@@ -16,6 +16,7 @@ from skerry_agent.processing import Array, ProcessingError, preprocess
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.data import samples as arrays
 from skerry_host.builder.data.choose import Check, Selection, Usable, balanced, file_sha256, sha256_of, split, usable
+from skerry_host.builder.data.meaning import name_issues
 from skerry_host.builder.data.readers.base import Found, Picked, UnusableDataError, Wanted, listed
 from skerry_host.builder.data.readers.formats import READERS, format_of, parts_of
 from skerry_host.builder.data.samples import DataSet, Samples
@@ -32,7 +33,6 @@ INSPECTED = 100
 SHAPES = 50
 """Different shapes of samples that are tried on the model's input."""
 MOST_CLASSES = 1 << 31
-CLASS_TASKS = {"classification", "multilabel", "detection"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _collected(
     tensor = tensors[places[0]]
     parts = _parts(loaded, kinds, tensor, notes)
     names = plan.labels.names or parts[0].found.names
-    issues = _name_issues(plan, names, classes)
+    issues = name_issues(plan, names, classes)
     sets, hashes, damaged = [], {}, []
     for part in parts:
         wish = Selection(part.what, part.count, _check(plan.task, classes))
@@ -257,14 +257,3 @@ def _check(task: str, classes: int) -> Check | None:
 def _require_classes(indices: Array, classes: int) -> None:
     if len(indices) and int(indices.max()) >= classes:
         raise TruthError(f"has a box of class {int(indices.max())}, the model has {classes} classes")
-
-
-def _name_issues(plan: Recipe, names: Sequence[str], classes: int) -> list[str]:
-    """Names of classes that are not those of the model."""
-    known = 2 if classes == 1 else classes
-    if plan.task not in CLASS_TASKS or not known or not names or len(names) == known:
-        return []
-    if plan.labels.names:
-        return [f"labels.names: {len(names)} names, the model has {known} classes"]
-    there = f"the data have {len(names)} classes ({listed(names)}), the model has {known}"
-    return [f"{there}: give all of the model's names in the order of its outputs in labels.names, or in labels.file"]

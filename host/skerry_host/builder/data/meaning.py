@@ -11,10 +11,13 @@ import msgspec
 
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_agent.wire.postprocess import Postprocess
+from skerry_host.builder.data.readers.base import listed
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
 
 OF_CLASSES = {"classification", "multilabel", "events"}
+_NAMED = {"classification", "multilabel", "detection"}
+"""Tasks whose names of classes are counted."""
 _ROOMY = {"decoded": "boxes", "ssd": "cells"}
 """Decoders of before, and those that mean the same, with keys that agents of before do not know."""
 _NEW_KEYS = ("format", "units", "counts", "background", "nms")
@@ -47,6 +50,16 @@ def class_count(recipe: Recipe, outputs: Sequence[TensorSpec]) -> int:
         case "segmentation":
             return 0 if spec.indices or len(first) != 3 else max(2, min(first))
     return 0
+
+
+def name_issues(plan: Recipe, names: Sequence[str], classes: int) -> list[str]:
+    """Names that are not as many as the model has classes (0: unknown)."""
+    if plan.task not in _NAMED or not names or classes in {0, len(names)}:
+        return []
+    if plan.labels.names:
+        return [f"labels.names: {len(names)} names, the model has {classes} classes"]
+    there = f"the data have {len(names)} classes ({listed(names)}), the model has {classes}"
+    return [f"{there}: give all of the model's names in the order of its outputs in labels.names, or in labels.file"]
 
 
 def _spared(spec: Postprocess) -> int:

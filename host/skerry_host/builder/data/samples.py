@@ -17,6 +17,7 @@ from skerry_agent.processing import (
     sample_shape,
 )
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_host.builder.data.meaning import name_issues
 from skerry_host.builder.data.truth import TruthError, TruthForm, parse_truth
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
@@ -132,12 +133,7 @@ def load_data(loaded: LoadedRecipe, tensors: Sequence[TensorSpec], classes: int)
         )
     if evaluation and len(evaluation) < plan.golden.samples:
         issues.append(f"{loaded.evaluation.name}: {len(evaluation)} samples, fewer than golden.samples")
-    if (
-        plan.task in {"classification", "detection"}
-        and plan.labels.names
-        and classes not in {0, len(plan.labels.names)}
-    ):
-        issues.append(f"labels.names: {len(plan.labels.names)} names, the model has {classes} classes")
+    issues += name_issues(plan, plan.labels.names, classes)
     if issues or calibration is None or evaluation is None:
         raise RecipeError(f"data of recipe {plan.name}", issues, code="data")
     return DataSet(calibration, evaluation)

@@ -133,14 +133,13 @@ def ultralytics(prep: Preprocess, *, tried: bool) -> list[Choice]:
 
 def labels_of(model: ModelFacts, data: DataFacts, classes: int) -> list[Choice]:
     """The names of classes in the order of the outputs."""
-    known = 2 if classes == 1 else classes
-    if model.names and len(model.names) == known:
+    if model.names and len(model.names) == classes:
         return named(model.names, "as the model's metadata list them", guess=False)
-    if data.names and len(data.names) == known:
+    if data.names and len(data.names) == classes:
         return named(data.names, "the order in which the data list them; training tools order by name", guess=True)
-    if data.names and known:
-        ask = f"the model has {known} classes, the data {len(data.names)}: what are the model's, in their order?"
-        names = [*data.names, *(f"class {at}" for at in range(len(data.names), known))][:known]
+    if data.names and classes:
+        ask = f"the model has {classes} classes, the data {len(data.names)}: what are the model's, in their order?"
+        names = [*data.names, *(f"class {at}" for at in range(len(data.names), classes))][:classes]
         return [replace(one, ask=ask) for one in named(names, "the model does not name them", guess=True)]
     return []
 

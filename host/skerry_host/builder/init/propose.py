@@ -130,7 +130,9 @@ def _of_outputs(source: SourceModel, model: ModelFacts, data: DataFacts, task: s
         return [*guesses.decoder_of(source.graph, model, data), *guesses.labels_of(model, data, _named(model, data))]
     if task not in {"classification", "multilabel"}:
         return []
-    return guesses.labels_of(model, data, int(np.prod(outputs[0].shape[1:])))
+    scores = int(np.prod(outputs[0].shape[1:]))
+    single = task == "classification" and scores == 1  # a probability that tells two classes apart
+    return guesses.labels_of(model, data, 2 if single else scores)
 
 
 def _named(model: ModelFacts, data: DataFacts) -> int:

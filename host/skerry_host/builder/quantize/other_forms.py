@@ -1,4 +1,4 @@
-"""Other forms of a quantized model that a search may try: another quantizer, 16 bit or float in some layers. Pure.
+"""Other forms of a quantized model that a search may try: another quantizer, 16 bit or float in some layers.
 
 16 bit and float cost time, so they come last, and in as few layers as may do.
 """

@@ -8,10 +8,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import onnx
-
-from skerry_host.builder.sources.onnx_unfit import UnfitError
-
 STANDARD = frozenset({"", "ai.onnx"})
 _FLOATS = {1, 10, 11, 16}
 """float, float16, double and bfloat16 in TensorProto.DataType (onnx.proto)."""
@@ -41,13 +37,6 @@ def foreign(graph: Any, known: frozenset[str] = frozenset()) -> tuple[str, str] 
         listed = ", ".join(sorted(names)[:6]) + (", ..." if len(names) > 6 else "")
         return f"has operators of {domain} ({listed}), which are {what}", hint
     return None
-
-
-def require_standard(graph: Any, opset: int) -> None:
-    """Raise `UnfitError` when a graph has operators that are not of the standard, or of a version that nobody knows."""
-    strange = foreign(graph) or too_new(opset, onnx.defs.onnx_opset_version())
-    if strange:
-        raise UnfitError(*strange)
 
 
 def too_new(opset: int, newest: int) -> tuple[str, str] | None:

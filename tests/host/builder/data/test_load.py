@@ -222,8 +222,9 @@ def test_the_splits_of_data_yaml_are_the_two_sets(tmp_path):
             text = tmp_path / "data" / "labels" / part / f"{at}.txt"
             text.parent.mkdir(parents=True, exist_ok=True)
             text.write_text("0 0.5 0.5 0.2 0.2", "utf-8")
-    data = load(loaded_in(tmp_path, "detection", 'folder = "data/data.yaml"'))
+    data = load(loaded_in(tmp_path, "detection", 'folder = "data/data.yaml"'), classes=1)
     assert (len(data.calibration), len(data.evaluation)) == (5, 3)
+    assert data.names == ("cat",)  # a detector of one class has one, and no second that means nothing
 
 
 def test_a_class_without_a_sample_is_said(tmp_path):

@@ -2,11 +2,13 @@ import io
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Postprocess, TensorSpec
-from skerry_host.builder.data.meaning import class_count
+from skerry_host.builder.data.meaning import class_count, name_issues
 from skerry_host.builder.data.samples import load_data
 from skerry_host.builder.recipe.errors import RecipeError
+from skerry_host.builder.recipe.labels import Labels
 from skerry_host.builder.recipe.recipe import Data, Recipe, SourcePlan, load_recipe
 
 IMAGE = TensorSpec("image", "float32", (1, 28, 28, 1))
@@ -127,3 +129,19 @@ def test_a_shape_that_does_not_fit_is_explained_where_that_is_plain(make_recipe,
     with pytest.raises(RecipeError) as refused:
         load_data(loaded, [TensorSpec("image", "float32", wanted)], 10)
     assert words in refused.value.issues[0]
+
+
+@pytest.mark.parametrize(
+    ("task", "names", "classes", "issues"),
+    [
+        ("multilabel", 3, 4, ["labels.names: 3 names, the model has 4 classes"]),
+        ("classification", 3, 4, ["labels.names: 3 names, the model has 4 classes"]),
+        ("detection", 1, 1, []),
+        ("detection", 2, 1, ["labels.names: 2 names, the model has 1 classes"]),
+        ("detection", 2, 0, []),
+        ("regression", 2, 1, []),
+    ],
+)
+def test_names_are_as_many_as_classes_whatever_form_the_data_have(task, names, classes, issues):
+    plan = replace(detector(), task=task, labels=Labels(tuple(map(str, range(names)))))
+    assert name_issues(plan, plan.labels.names, classes) == issues

@@ -2,12 +2,14 @@
 
 import tomllib
 import zipfile
+from types import SimpleNamespace
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from skerry_agent.wire.manifest import TensorSpec
+from skerry_host.builder.init import propose
 from skerry_host.builder.init.choices import Choice, apart, questions, recipe_text
 from skerry_host.builder.init.facts import ModelFacts, _names, model_facts, model_name
 from skerry_host.builder.init.guesses import DataFacts, decoder_of, labels_of, layout_of, resize_of, shapes_of, task_of
@@ -81,7 +83,19 @@ def test_names_of_the_model_win_over_those_of_the_data():
     model, data = facts(names=("b", "a")), DataFacts("folder", ("a", "b"))
     assert labels_of(model, data, 2)[0].value == ["b", "a"]
     assert labels_of(facts(), data, 2)[0].value == ["a", "b"]
-    assert labels_of(facts(), data, 1)[0].value == ["a", "b"]  # one probability for two classes
+
+
+def test_one_probability_of_a_classifier_tells_two_classes_apart():
+    source, data = SimpleNamespace(graph=_Graph((1, 1))), DataFacts("folder", ("a", "b"))
+    assert propose._of_outputs(source, facts(), data, "classification")[0].value == ["a", "b"]
+    assert propose._of_outputs(source, facts(), DataFacts("csv", ("a",)), "multilabel")[0].value == ["a"]
+
+
+def test_a_detector_of_one_class_has_one_name():
+    """It was given a second one, "class 1", and then refused for it."""
+    data = DataFacts("yolo", ("apple",))
+    assert [one.value for one in labels_of(facts(), data, 1)] == [["apple"]]
+    assert [one.value for one in labels_of(facts(names=("apple",)), data, 1)] == [["apple"]]
 
 
 def test_a_model_of_more_classes_than_the_data_is_asked_for_its_names():

@@ -10,6 +10,8 @@ from pathlib import Path
 from skerry_host.builder.data.readers.base import UnusableDataError, listed
 from skerry_host.builder.recipe.labels import read_labels
 
+MOST_DIGITS = 7
+"""Of the number of a class: more are no number of a class."""
 FILES = ("classes.txt", "labels.txt", "classes.names", "obj.names")
 
 
@@ -33,7 +35,7 @@ def listed_in(folder: Path) -> tuple[str, ...]:
 def in_order(names: Sequence[str]) -> tuple[str, ...]:
     """Names as training tools order them: sorted as text, but numbers by their value if all are 0, 1, 2 and so on."""
     names = sorted(names)
-    numbers = {name: int(name) for name in names if name.isascii() and name.isdecimal()}
+    numbers = {name: int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < MOST_DIGITS}
     if len(numbers) == len(names) and sorted(numbers.values()) == list(range(len(names))):
         return tuple(sorted(names, key=numbers.__getitem__))
     return tuple(names)

@@ -24,7 +24,7 @@ from skerry_host.builder.data.readers.base import (
     listed,
 )
 from skerry_host.builder.data.readers.images import FORMATS, ImageFiles, is_image, look
-from skerry_host.builder.data.readers.walk import folders, walk
+from skerry_host.builder.data.readers.walk import walk
 
 MASKS = ("masks", "mask", "labels", "annotations", "segmentationclass", "gt", "labelids")
 IMAGES = ("images", "image", "img", "imgs", "jpegimages", "rgb", "leftimg8bit")
@@ -166,11 +166,3 @@ def _same_part(image: Path, mask: Path, root: Path) -> bool:
         [part for part in path.relative_to(root).parts[:-1] if part.lower() not in known] for path in (image, mask)
     )
     return one == two
-
-
-def has_masks(folder: Path) -> bool:
-    """Whether a folder has a folder of masks beside one of images, or masks by name."""
-    names = {path.name.lower() for path in folders(folder)}
-    if names & set(MASKS) and names & set(IMAGES):
-        return bool(pairs_of(folder)[0])
-    return any(path.stem.lower().endswith(ENDINGS) for path in folder.iterdir() if path.is_file() and is_image(path))

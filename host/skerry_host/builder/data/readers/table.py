@@ -49,7 +49,7 @@ def read(place: Path, wanted: Wanted) -> Found:
     sheet = rows.open_sheet(file)
     labels = label_columns(sheet, wanted)
     features = _features(sheet, labels, wanted)
-    table = _Lines(sheet, features, labels, wanted.task not in BY_CLASS)
+    table = _Lines(sheet, features, labels, wanted.task)
     table.take()
     if not len(table.keys):
         raise UnusableDataError(f"{file.name}: has no line that can be used: {listed(table.damaged)}")
@@ -104,8 +104,8 @@ def only_file(folder: Path) -> Path:
 class _Lines:
     """Collects the values and labels of a table, line by line."""
 
-    def __init__(self, sheet: rows.Sheet, features: Sequence[int], labels: Sequence[int], real: bool) -> None:
-        self.sheet, self.features, self.label_places, self.real = sheet, features, labels, real
+    def __init__(self, sheet: rows.Sheet, features: Sequence[int], labels: Sequence[int], task: str) -> None:
+        self.sheet, self.features, self.label_places, self.task = sheet, features, labels, task
         self.values: Any = array("f")
         self.keys: Any = array("q")
         self.labels: list[list[str]] = []
@@ -127,7 +127,7 @@ class _Lines:
         made = []
         for at in self.features:
             value = rows.number(cells[at])
-            if value is None or not np.isfinite(value) or abs(value) > 3.4e38:
+            if value is None or not _is_real(value):
                 what = f"holds {cells[at][:30]!r}, not a number" if cells[at].strip() else "is missing"
                 return f"{self.sheet.header[at]} {what}"
             self.commas = self.commas or "," in cells[at]
@@ -136,19 +136,36 @@ class _Lines:
         missing = [self.sheet.header[at] for at, text in zip(self.label_places, labels, strict=True) if not text]
         if missing:
             return f"{missing[0]} is missing"
-        strange = [text for text in labels if self.real and rows.number(text) is None]
+        strange = [text for text in labels if not _is_right(text, self.task)]
         if strange:
-            return f"holds {strange[0][:30]!r} for what is right, not a number"
+            wanted = "0 or 1" if self.task == "multilabel" else "a number"
+            return f"holds {strange[0][:30]!r} for what is right, not {wanted}"
         self.values.extend(made)
         self.keys.append(line)
         self.labels.append(labels)
         return ""
 
 
+def _is_real(value: float) -> bool:
+    """Whether float32 holds it."""
+    return bool(abs(value) <= np.finfo(np.float32).max)  # false of NaN, too
+
+
+def _is_right(text: str, task: str) -> bool:
+    """Whether a task can be judged by what a cell holds."""
+    if task in BY_CLASS:
+        return True
+    value = rows.number(text)
+    return value is not None and (value in {0.0, 1.0} if task == "multilabel" else _is_real(value))
+
+
 def _features(sheet: rows.Sheet, labels: Sequence[int], wanted: Wanted) -> list[int]:
     if wanted.plan.features:
         return [rows.column(sheet.header, name) for name in wanted.plan.features]
     places = [at for at in range(len(sheet.header)) if at not in labels]
+    if not places:
+        names = listed([sheet.header[at] for at in labels])
+        raise UnusableDataError(f"{sheet.file.name}: has no column beside {names}, and the model takes values")
     texts = rows.text_columns(sheet) & set(places)
     if texts:
         names = listed([sheet.header[at] for at in sorted(texts)])

@@ -160,7 +160,10 @@ def _own_names(place: Path) -> tuple[str, ...]:
         return next((found for one in near for sub in (one, one / "labels") if (found := classes.listed_in(sub))), ())
     said = _table(yaml)["names"]
     if isinstance(said, dict):
-        numbers = {int(key): name for key, name in said.items() if key.isdecimal()}
+        strange = [key for key in said if key.isdecimal() and len(key) >= classes.MOST_DIGITS]
+        if strange:
+            raise UnusableDataError(f"{yaml.name}: names has a class {strange[0][:30]}: they are counted from 0")
+        numbers = {int(key): name for key, name in said.items() if key.isascii() and key.isdecimal()}
         return tuple(numbers.get(at, f"class {at}") for at in range(max(numbers, default=-1) + 1))
     return tuple(said) if isinstance(said, list) else ()
 

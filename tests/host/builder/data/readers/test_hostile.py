@@ -1,4 +1,4 @@
-"""Damaged data of every format: named or refused, never anything else. Longer runs found nothing in 6,900 changes."""
+"""Damaged data of every format: named or refused, never anything else. Longer runs: tests/fuzz/data.py."""
 
 import contextlib
 import random
@@ -96,3 +96,39 @@ def use(place, task: str) -> None:
     good = usable(found, balanced(found, range(len(found))), Selection("all"), silent)
     found.inputs.remarks()
     sha256_of(found, good.places)
+
+
+def test_a_class_of_a_yaml_with_a_huge_number_takes_no_memory(tmp_path):
+    """names: {0: cat, 999999999: dog} made a thousand million names."""
+    image(tmp_path / "images" / "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .2 .2", "utf-8")
+    (tmp_path / "data.yaml").write_text("train: images\nnames:\n  0: cat\n  999999999999: dog\n", "utf-8")
+    with pytest.raises(UnusableDataError, match="names has a class 999999999999: they are counted from 0"):
+        READERS["yolo"](tmp_path, Wanted("detection"))
+
+
+@pytest.mark.parametrize(
+    ("task", "lines", "words"),
+    [
+        ("multilabel", "a,cat\n1,1\n2,256\n", "holds '256' for what is right, not 0 or 1"),
+        ("multilabel", "a,cat\n1,0\n2,0.5\n", "holds '0.5' for what is right, not 0 or 1"),
+        ("regression", "a,y\n1,2\n3,1e999\n", "holds '1e999' for what is right, not a number"),
+    ],
+)
+def test_labels_of_a_table_that_cannot_be_right_are_named(tmp_path, task, lines, words):
+    (tmp_path / "x.csv").write_text(lines, "utf-8")
+    found = READERS["csv"](tmp_path, Wanted(task, plan=plan(label=(lines[2 : lines.index("\n")],))))
+    assert len(found) == 1
+    assert [one.partition(": ")[2] for one in found.damaged] == [words]
+
+
+def test_a_table_of_one_column_has_nothing_for_a_model(tmp_path):
+    (tmp_path / "x.csv").write_text("label\nyes\nno\n", "utf-8")
+    with pytest.raises(UnusableDataError, match="has no column beside label"):
+        READERS["csv"](tmp_path, Wanted("classification"))
+
+
+def test_a_label_of_5000_digits_is_a_name(tmp_path):
+    (tmp_path / "x.csv").write_text(f"a,label\n1,yes\n2,{'9' * 5000}\n", "utf-8")
+    assert READERS["csv"](tmp_path, Wanted("classification")).names == ("9" * 5000, "yes")
