@@ -65,7 +65,8 @@ def load_golden(raw: bytes) -> GoldenSet:
     lengths = {array.shape[0] if array.ndim else 0 for array in (*golden.inputs, *golden.outputs)}
     if not golden.inputs or not golden.outputs or len(lengths) != 1 or 0 in lengths:
         raise ProcessingError(
-            "golden file needs input_0 and output_0 with the same number of samples", code="golden_format"
+            "golden file needs input_0 and output_0 with the same number of samples, and at least one",
+            code="golden_format",
         )
     return golden
 

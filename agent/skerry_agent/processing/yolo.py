@@ -29,9 +29,15 @@ def from_yolo(outputs: Sequence[Array], spec: Postprocess, size: Size) -> tuple[
     if apart:
         second = output_at(outputs, spec.scores)
         table = np.concatenate([table, as_table(second, _like(second, len(table)), f"output {spec.scores}")], axis=1)
-    table = table.astype(np.float64)
+    table = _with_classes(table, spec.boxes).astype(np.float64)
     boxes = corners(table[:, :4], spec.format or "cxcywh") / _unit(spec, size)
     return boxes, _scores(activated(table[:, 4:], spec.activation), spec)
+
+
+def _with_classes(table: Array, place: int) -> Array:
+    if table.shape[1] < 4:
+        raise ProcessingError(f"output {place} has {table.shape[1]} numbers a box, not 4 and at least one score")
+    return table
 
 
 def _like(output: Array, rows: int) -> str:
@@ -64,7 +70,8 @@ def _from_grids(outputs: Sequence[Array], spec: Postprocess, size: Size) -> tupl
         raise ProcessingError(f"postprocess.head {spec.head!r} needs strides, and anchors for as many levels")
     made = []
     for level, rows in enumerate(_levels(outputs, spec, size, per_cell)):
-        made.append(_HEADS[spec.head](rows.astype(np.float64), spec, _Level(level, spec, size)))
+        values = _with_classes(rows, spec.boxes).astype(np.float64)
+        made.append(_HEADS[spec.head](values, spec, _Level(level, spec, size)))
     boxes = np.concatenate([boxes for boxes, _columns in made]) / (*size, *size)
     return boxes, _scores(np.concatenate([columns for _boxes, columns in made]), spec)
 

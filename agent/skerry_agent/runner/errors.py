@@ -10,6 +10,9 @@ SkerryError
 
 from skerry_agent.wire.errors import SkerryError
 
+UNUSUAL_INPUT = "unusual_input"
+"""The code of an `InferenceError` that is the input's: no fault of the model."""
+
 
 class EngineError(SkerryError):
     """A runtime is missing or it refuses the model."""

@@ -15,7 +15,7 @@ from msgspec import Struct
 from skerry_agent.ports.runner_protocol import Exercised
 from skerry_agent.runner.classes import classifier_of
 from skerry_agent.runner.engines.base import Engine
-from skerry_agent.runner.errors import EngineError, InferenceError
+from skerry_agent.runner.errors import UNUSUAL_INPUT, EngineError, InferenceError
 from skerry_agent.runner.positives import judge_of
 from skerry_agent.runner.tensor import Tensor, invalid
 from skerry_agent.runner.turns import Turns
@@ -110,9 +110,14 @@ class Inference:
         """
         try:
             outputs, elapsed_s = self._timed(inputs)
-        except InferenceError:
-            self.refused_input() if self.usual.outside(inputs) else self.failed()
-            raise
+        except InferenceError as error:
+            strange = self.usual.strange(inputs)
+            if strange is None:
+                self.failed()
+                raise
+            self.refused_input()
+            where = f"input {self.inputs[strange].name} holds values far from all that the release was proven with"
+            raise InferenceError(f"{error}: {where}", code=UNUSUAL_INPUT) from None
         answer = self._class_of(outputs) if self._class_of is not None else _NONE
         is_invalid = self._floats and invalid(outputs) is not None
         if is_invalid and (invalid(inputs) is not None or self.usual.outside(inputs)):

@@ -50,7 +50,12 @@ def answer(bundle: Bundle, outputs: Sequence[Tensor], size: tuple[int, int] | No
     Raises `ProcessingError` when the outputs are not what the bundle says.
     """
     fitting = size or (input_size(bundle) if bundle.task in PICTURES else (1, 1))
-    found = answer_for(bundle, list(map(to_array, outputs)), fitting)
+    try:
+        found = answer_for(bundle, list(map(to_array, outputs)), fitting)
+    except (ProcessingError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - numpy's, for outputs that are not what the bundle says
+        raise ProcessingError(f"no answer in the outputs: {' '.join(str(error).split())}") from None
     if found is None:
         raise ProcessingError(f"task {bundle.task} has no answer but its outputs")
     return found

@@ -38,8 +38,13 @@ class UsualInputs:
 
     def outside(self, inputs: Sequence[Tensor]) -> bool:
         """Whether a value of these is far from all that was recorded, so that a failure is the input's."""
+        return self.strange(inputs) is not None
+
+    def strange(self, inputs: Sequence[Tensor]) -> int | None:
+        """The place of the first input that holds such a value, None where all are usual."""
         spans = self._spans or [UNKNOWN if tensor.is_float else None for tensor in inputs]
-        return any(_outside(tensor, span) for tensor, span in zip(inputs, spans, strict=False) if span is not None)
+        pairs = enumerate(zip(inputs, spans, strict=False))
+        return next((at for at, (tensor, span) in pairs if span is not None and _outside(tensor, span)), None)
 
 
 def _span(tensors: Sequence[Tensor]) -> Span | None:

@@ -5,21 +5,38 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from msgspec import Struct
+
 from skerry_agent.machine.records import FACTORY, Slot
 from skerry_agent.state.disk import DiskError, make_folder, read_record, write_record
 from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.wire.manifest import Bundle
+from skerry_agent.wire.schemas import schema_of
 
 BUNDLE_FILE = "bundle.json"
 
 
+class _Newer(Struct, frozen=True):
+    """How a bundle is kept that an agent of schema 1 would misread: such an agent finds no bundle here.
+
+    So a device whose agent went back to an older one serves what it had before, and not wrong answers.
+    """
+
+    schema: int = 1
+    bundle: Bundle | None = None
+
+
 def write_bundle(folder: Path, bundle: Bundle) -> None:
     """Say in a bundle's folder what it is, checksummed. Raises `OSError`."""
-    write_record(folder / BUNDLE_FILE, bundle)
+    schema = schema_of([bundle])
+    write_record(folder / BUNDLE_FILE, bundle if schema == 1 else _Newer(schema, bundle))
 
 
 def read_bundle(folder: Path) -> Bundle:
     """What a bundle says of itself. Raises `DiskError` when that is gone, damaged or cannot be read."""
+    newer = read_record(folder / BUNDLE_FILE, _Newer)
+    if newer is not None and newer.bundle is not None:
+        return newer.bundle
     bundle = read_record(folder / BUNDLE_FILE, Bundle)
     if bundle is None:
         raise DiskError(f"{folder / BUNDLE_FILE} is gone", hint="order the release again", code="bundle_gone")

@@ -262,3 +262,11 @@ def test_settings_that_do_not_fit_the_outputs_are_named(case: str):
     outputs, spec, message = UNFIT[case]
     with pytest.raises(ProcessingError, match=message):
         found(outputs, spec)
+
+
+@pytest.mark.parametrize("head", ["decoded", "v3", "v5", "x", "ltrb"])
+def test_rows_that_are_too_short_for_a_box_are_refused_in_one_line(head):
+    """A recipe of another model's head, or its wrong output: numpy's IndexError before."""
+    spec = Postprocess("yolo", head=head, strides=(32,), anchors=(((8, 8),),) if head in {"v3", "v5"} else ())
+    with pytest.raises(ProcessingError, match="has 3 numbers a box, not 4 and at least one score"):
+        found([np.zeros((1, 6, 3))], spec)

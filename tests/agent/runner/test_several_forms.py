@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from skerry_agent.runner.arrays import from_array
 from skerry_agent.runner.errors import UnfitError
 from skerry_agent.runner.http.messages import Request
 from skerry_agent.runner.validation import check_ends
@@ -124,3 +125,20 @@ def test_a_bundle_that_cannot_be_is_refused_in_one_line(more, why):
     """It would be a traceback in a runner's first answer."""
     with pytest.raises(UnfitError, match=why):
         check_ends(Bundle("cpu", MODEL, (VECTOR, MAPS), (VECTOR, MAPS), **more))
+
+
+class Short(Sum):
+    """In place of an `Inference` whose boxes have no fourth number."""
+
+    def infer(self, _inputs):
+        return [from_array(np.zeros((1, 2, 3), np.float32)), from_array(np.zeros((1, 2, 3), np.int8))]
+
+
+@pytest.mark.parametrize("name", ["detections", "detection_labels", "answer"])
+@pytest.mark.parametrize("decoder", ["decoded", "boxes", "yolo", "anchors"])
+def test_outputs_that_mean_nothing_are_an_answer_of_one_line(name, decoder):
+    made = replace(detector(), postprocess=Postprocess(decoder))
+    status, answer = ask(routes(made, inference=Short()), {"input": WIDE}, outputs=[{"name": name}])
+    assert status == 500
+    assert answer["error"].startswith(f"output {name}: ")
+    assert "\n" not in answer["error"]

@@ -98,3 +98,10 @@ def test_a_golden_file_that_is_no_good_is_refused_in_one_line(tmp_path, damage):
     with pytest.raises(GoldenError) as refused:
         load_golden(str(path))
     assert "\n" not in str(refused.value)
+
+
+def test_a_golden_file_without_samples_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "golden.npz"
+    path.write_bytes(save_golden(GoldenSet((np.zeros((0, 1)),), (np.zeros((0, 1)),))))
+    with pytest.raises(GoldenError, match="at least one"):
+        load_golden(str(path))

@@ -1,6 +1,7 @@
 """Whose fault a failed inference is: the model's, or an input's that lies far from all that the model was proved on."""
 
 import contextlib
+import json
 import struct
 
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from skerry_agent.runner.engines.base import About
 from skerry_agent.runner.errors import EngineError, InferenceError
 from skerry_agent.runner.golden import Column, GoldenSamples
+from skerry_agent.runner.http.messages import Request
 from skerry_agent.runner.inference import Inference
 from skerry_agent.runner.tensor import FORMATS, Tensor
 from skerry_agent.runner.usual import UsualInputs
 from skerry_agent.wire.manifest import Bundle, TensorSpec
+from tests.kit.stand_ins import MODEL, routes
 
 
 def tensor(dtype, *values):
@@ -71,3 +74,17 @@ def test_what_nonsense_leads_to_is_counted_as_an_input_error(value, counted):
         inference.infer([tensor("float32", value)])
     found = inference.take()
     assert (found.inferences, found.errors, found.invalid_outputs, found.input_errors) == counted
+
+
+def test_a_client_is_told_that_it_is_its_input_and_which():
+    """Not only that a runtime ended with some status, as if the device were broken."""
+    specs = (TensorSpec("ids", "float32", (1, 1)),)
+    inference = Inference(Failing(), Bundle("cpu", (), specs, specs, task="raw"))
+    inference.usual = UsualInputs(golden("float32", (1.0,)))
+    where = routes(Bundle("cpu", MODEL, specs, specs, task="raw"), inference=inference)
+    entry = {"name": "input", "shape": [1, 1], "datatype": "FP32", "data": [1e31]}
+    response = where.answer(Request("POST", "/v2/models/m/infer", {}, json.dumps({"inputs": [entry]}).encode()))
+    assert response.status == 400
+    assert json.loads(response.body)["error"] == (
+        "index out of range: input ids holds values far from all that the release was proven with"
+    )

@@ -6,7 +6,7 @@ from math import prod
 from time import perf_counter_ns
 from urllib.parse import unquote
 
-from skerry_agent.runner.errors import InferenceError
+from skerry_agent.runner.errors import UNUSUAL_INPUT, InferenceError
 from skerry_agent.runner.http import documents, oip
 from skerry_agent.runner.http.inputs import MAX_PICTURE_BYTES
 from skerry_agent.runner.http.messages import Request, RequestError, Response, json_response
@@ -163,7 +163,7 @@ class Routes:
                     self._check_time(len(results), len(inputs), began)
                 results.append(self._inference.infer(row))
         except InferenceError as error:
-            raise RequestError(500, str(error)) from None
+            raise _failure(error) from None
         return results
 
     def _check_time(self, done: int, of: int, began: int) -> None:
@@ -191,7 +191,7 @@ class Routes:
         try:
             results = self._streams.infer(stream.name, inputs, infer)
         except InferenceError as error:
-            raise RequestError(500, str(error)) from None
+            raise _failure(error) from None
         if stream.ends:
             self._streams.end(stream.name)
         return results
@@ -222,6 +222,10 @@ def max_body_bytes(served: Served) -> int:
 
 def _no_path(request: Request) -> RequestError:
     return RequestError(404, f"no such path: {request.path[:200]}")
+
+
+def _failure(error: InferenceError) -> RequestError:
+    return RequestError(400 if error.code == UNUSUAL_INPUT else 500, str(error))
 
 
 def _get(request: Request, body: object) -> Response:
