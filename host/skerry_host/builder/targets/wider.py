@@ -34,7 +34,8 @@ def _found(work: Work, plan: Quantize) -> str:
     compared = work.evaluation.compare(model)
     sizes = (work.source.file_bytes, len(model))
     reached = quality(compared.reference, compared.score, sizes, compared.channels)
-    measured = Measured(describe_any(model), reached, "", plan, chance=compared.reference.chance)
+    chance, settled = compared.reference.chance, compared.settled
+    measured = Measured(describe_any(model), reached, "", plan, chance=chance, settled=settled)
     missed = [result for result in run_gates(measured, work.recipe.budget) if result.reason]
     worst = min(reached.sqnr_db.values(), default=0.0)
     if not missed:
