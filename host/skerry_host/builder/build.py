@@ -24,7 +24,7 @@ from skerry_host.builder.judge import positives
 from skerry_host.builder.judge.channels import whole_outputs
 from skerry_host.builder.judge.drift import drift_baseline
 from skerry_host.builder.judge.evaluate import answers_only, quality
-from skerry_host.builder.judge.gates import Measured, far_above, form, run_gates
+from skerry_host.builder.judge.gates import Measured, coarse, far_above, form, run_gates
 from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.judge.tasks.base import input_size
 from skerry_host.builder.judge.tasks.table import AGREEMENTS
@@ -189,7 +189,8 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, _usual(candidate))
     covered = positives.remark(candidate.golden.golden, work.data.evaluation, measured.graph, recipe)
     mixed = [] if quantized else mixed_remarks(chosen.model, chosen.plan, chosen.uniform)
-    remarks = (candidate.remark, candidate.golden.remark, covered, far_above(measured.quality), *mixed)
+    warned = (far_above(measured.quality), coarse(measured, recipe.budget))
+    remarks = (candidate.remark, candidate.golden.remark, covered, *warned, *mixed)
     return _Judged(part, facts, remarks)
 
 
@@ -223,6 +224,7 @@ def _measured(candidate: _Candidate) -> Measured:
         plan=chosen.plan,
         as_it_is=work.source.quantized,
         chance=(reference or compared.score).chance,
+        settled=compared.settled,
     )
 
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -23,8 +24,9 @@ from skerry_host.builder.init.guesses import DataFacts
 from skerry_host.builder.init.try_out import Draft, try_out
 from skerry_host.builder.recipe.errors import OutputError, RecipeError
 from skerry_host.builder.recipe.progress import Progress, silent
-from skerry_host.builder.recipe.recipe import FILE, PLACEHOLDER, SourcePlan, load_recipe
+from skerry_host.builder.recipe.recipe import FILE, PLACEHOLDER, SourcePlan, TaskName, load_recipe
 from skerry_host.builder.sources.load import SourceModel, load_source
+from skerry_host.nearest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Proposal:
 
 def propose(request: InitRequest, progress: Progress = silent) -> Proposal:
     """Write the folder of a recipe; raises `ModelError`, `RecipeError`, `OutputError`."""
+    _require_known(request.task)
     model = model_facts(request.model)
     folder = (request.out or Path(model.name)).absolute()
     _require_free(folder)
@@ -69,6 +72,14 @@ def propose(request: InitRequest, progress: Progress = silent) -> Proposal:
     choices += _of_outputs(source, model, data, task.value)
     choices += _of_input(source.graph.input_specs()[0], data, task.value)
     return _written(folder, choices, _Seen(source, model, data), progress)
+
+
+def _require_known(task: str | None) -> None:
+    """Said before anything is read, and of the option: the draft of a recipe is nothing that its user has seen."""
+    known: tuple[str, ...] = get_args(TaskName)
+    if task is not None and task not in known:
+        issue = f"{task!r} is none of {', '.join(known)}{did_you_mean(task, known)}"
+        raise RecipeError("--task", [issue], hint="see docs/tasks.md")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,12 @@ class Score:
     unit: str = ""
     figures: tuple[Figure, ...] = ()
     chance: float | None = None
+    one_answer: float | None = None
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether the metric alone shows that the answers follow the samples: no single answer would reach it."""
+        return self.one_answer is not None and self.interval[0] > self.one_answer
 
 
 def evaluate(model: bytes, samples: Samples, feeding: Feeding, task: Task, progress: Progress = silent) -> Score:
@@ -93,6 +99,7 @@ def score_of(answered: Answered, labels: Array | None = None) -> Score:
         unit=found.unit,
         figures=found.figures,
         chance=found.chance,
+        one_answer=found.one_answer,
     )
 
 

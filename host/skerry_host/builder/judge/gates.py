@@ -1,6 +1,5 @@
 """The host's gates: what an int8 model must show before it may be released. Pure: measurements in, results out."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +26,7 @@ class Measured:
 
     `as_it_is`: the source was quantized already, its input and output types are given. `chance` is what guessing
     reaches on these samples, None where that has no meaning. `signals`: the SQNR of the outputs that count where they
-    are not all.
+    are not all. `settled` names the output whose classes the metric itself tells apart, empty where there is none.
     """
 
     graph: Graph
@@ -37,6 +36,7 @@ class Measured:
     as_it_is: bool = False
     chance: float | None = None
     signals: Mapping[str, float] | None = None
+    settled: str = ""
 
     @property
     def judged(self) -> Mapping[str, float]:
@@ -219,9 +219,7 @@ def told_apart(show: Callable[[float, int], str], value: float, limit: float, di
 def channels(measured: Measured, budget: Budget) -> GateResult:
     """No block of channels of an output is lost in the steps or the noise of the others."""
     every = measured.quality.channels
-    blocks = Counter(one.output for one in every)
-    found = [channel_problem(one, budget, alone=blocks[one.output] == 1) for one in every]
-    problems = [problem for problem in found if problem]
+    problems = lost_channels(every, budget, measured.settled)
     steps = min((one.steps for one in every if one.steps is not None), default=None)
     middle = min((one.sqnr_db for one in every if one.sqnr_db is not None), default=None)
     parts = [
@@ -229,9 +227,33 @@ def channels(measured: Measured, budget: Budget) -> GateResult:
         *([] if middle is None else [f"{middle:.1f} dB"]),
     ]
     limits = f">= {MIN_STEPS:g} steps, {budget.min_channel_db:g} dB"
+    limits += f"; {measured.settled} by {measured.quality.metric}" if measured.settled else ""
     check = Check("worst channels", ", ".join(parts) or "constant", limits, not problems)
     return _result(
         check, "; ".join(problems), lost_signal=all(one.steps is None or one.steps >= MIN_STEPS for one in every)
+    )
+
+
+def lost_channels(every: Sequence[ChannelSignal], budget: Budget, settled: str) -> list[str]:
+    """What is wrong with each block, but those of the output that the metric itself has judged.
+
+    A classifier that says the same as before, of classes that come in turn, does its job however near its scores are;
+    of an output with other things beside its classes the metric says nothing.
+    """
+    blocks = [one.output for one in every]
+    judged = [one for one in every if one.output != settled or blocks.count(settled) > 1]
+    return [problem for one in judged if (problem := channel_problem(one, budget, alone=blocks.count(one.output) == 1))]
+
+
+def coarse(measured: Measured, budget: Budget) -> str:
+    """A warning where a classifier answers as it should, by scores of which little is left; else empty."""
+    settled = [one for one in measured.quality.channels if one.output == measured.settled]
+    if not lost_channels(settled, budget, ""):
+        return ""
+    steps = min(one.steps or 0.0 for one in settled)
+    return (
+        f"output {measured.settled}: the answers are right, but the scores of all samples lie within {steps:.2g} steps "
+        "of the output's scale: a device cannot tell by a score how sure an answer is"
     )
 
 

@@ -44,7 +44,8 @@ class Comparison:
     """A model and the float one on the same samples; `right` (N,) says which of them the model answers correctly.
 
     It is None where the metric is no mean of samples. `channels` are the blocks of every output, `places` (N,) those of
-    the samples in the data set.
+    the samples in the data set. `settled` names the output of which the metric itself shows that the classes in it are
+    told apart; empty where none is.
     """
 
     reference: Score
@@ -53,6 +54,7 @@ class Comparison:
     sampling: Sampling
     channels: tuple[ChannelSignal, ...]
     places: Array
+    settled: str = ""
 
 
 class PairedEvaluation:
@@ -78,7 +80,12 @@ class PairedEvaluation:
         reference, score = self._score(self._reference, count), self._score(own, count)
         right = own.right[:count] if own.by_sample else None
         sampling = Sampling(count, len(self._samples), RISK)
-        return Comparison(reference, score, right, sampling, self._channels(own), self._order[:count])
+        settled = self._output_of_classes() if score.tells_apart and own is not self._reference else ""
+        return Comparison(reference, score, right, sampling, self._channels(own), self._order[:count], settled)
+
+    def _output_of_classes(self) -> str:
+        place = self._recipe.meaning.postprocess.output
+        return [*self._reference.outputs][place]
 
     def _channels(self, own: "_Answers") -> tuple[ChannelSignal, ...]:
         """The blocks of channels of each output of the float model, and what they show in the other."""

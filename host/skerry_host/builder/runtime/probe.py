@@ -154,7 +154,10 @@ def check_head(path: Path) -> None:
     if not head:
         raise ModelError(f"{path} is empty", hint="copy or export it again", code="not_tflite")
     if head[4:8] != IDENTIFIER:
-        unknown = ("", "convert it to a float .tflite first")
+        unknown = (
+            "",
+            "a model is a .tflite, .onnx, .keras or .h5 file, a SavedModel's folder, or a .py that builds it",
+        )
         kind, hint = next((found for magic, found in _MAGIC.items() if head.startswith(magic)), unknown)
         looks = f"; it looks like {kind}" if kind else ""
         raise ModelError(f"{path} is not a TFLite file{looks}", hint=hint, code="not_tflite")

@@ -8,7 +8,7 @@ import msgspec
 
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.judge.evaluate import answers_only, evaluate, sqnr_by_output
-from skerry_host.builder.judge.gates import allowed_loss, channel_problem, fused, loss, unasked
+from skerry_host.builder.judge.gates import allowed_loss, fused, loss, lost_channels, unasked
 from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.graph import Op
@@ -146,7 +146,7 @@ def within_budget(compared: Comparison, recipe: Recipe) -> bool:
     return (
         loss(reference.value, score.value, score.better) <= allowed_loss(reference.value, score.unit, budget)
         and sqnr >= budget.min_sqnr_db
-        and not any(channel_problem(one, budget) for one in compared.channels)
+        and not lost_channels(compared.channels, budget, compared.settled)
     )
 
 

@@ -36,7 +36,8 @@ def _found(work: Work, plan: Quantize) -> str:
     sizes = (work.source.file_bytes, len(model))
     reached = quality(compared.reference, compared.score, sizes, compared.channels)
     signals = answers_only(reached.sqnr_db, work.recipe)
-    measured = Measured(describe_any(model), reached, "", plan, chance=compared.reference.chance, signals=signals)
+    chance, settled = compared.reference.chance, compared.settled
+    measured = Measured(describe_any(model), reached, "", plan, chance=chance, signals=signals, settled=settled)
     missed = [result for result in run_gates(measured, work.recipe.budget) if result.reason]
     worst = min(signals.values(), default=0.0)
     if not missed:

@@ -9,8 +9,9 @@ from PIL import Image
 
 from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.init.propose import InitRequest, propose
-from skerry_host.builder.recipe.errors import OutputError, RecipeError
+from skerry_host.builder.recipe.errors import ModelError, OutputError, RecipeError
 from skerry_host.builder.recipe.recipe import load_recipe
+from skerry_host.builder.runtime.probe import check_head
 from skerry_host.cli.main import run
 from tests.kit.datasets import sound
 from tests.kit.linear_models import linear_model
@@ -118,6 +119,20 @@ def test_data_that_do_not_fit_leave_nothing_behind(tmp_path):
     with pytest.raises(RecipeError):
         proposed(tmp_path, colour_model(), tmp_path / "t.csv")
     assert not (tmp_path / "made").exists()
+
+
+def test_an_unknown_task_is_named_as_the_option_that_it_is_before_anything_is_read(tmp_path):
+    with pytest.raises(RecipeError) as refused:
+        propose(InitRequest(tmp_path / "none.tflite", tmp_path / "none", "klassification", tmp_path / "made"))
+    assert str(refused.value).startswith("--task: 'klassification' is none of classification, multilabel")
+    assert "did you mean classification?" in str(refused.value)
+
+
+def test_a_file_that_is_no_model_is_told_what_models_are(tmp_path):
+    (tmp_path / "colours.csv").write_text("a,b,c\n1,2,3\n")
+    with pytest.raises(ModelError) as refused:
+        check_head(tmp_path / "colours.csv")
+    assert ".onnx" in (refused.value.hint or "")
 
 
 def test_the_command_says_what_comes_next(tmp_path, capsys, monkeypatch):

@@ -5,7 +5,8 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import ChannelSignal, Quality
-from skerry_host.builder.judge.gates import Measured, allowed_loss, far_above, loss, run_gates
+from skerry_host.builder.judge.evaluate import Answered, score_of
+from skerry_host.builder.judge.gates import Measured, allowed_loss, coarse, far_above, loss, run_gates
 from skerry_host.builder.judge.intervals import bootstrapped
 from skerry_host.builder.judge.tasks.base import Known, Measure, View
 from skerry_host.builder.judge.tasks.table import measure
@@ -78,6 +79,40 @@ def test_a_budget_is_kept_or_missed_in_the_metric_s_own_unit(case: str):
     found = reasons(quality, budget)
     assert len(found) == len(expected)
     assert all(one.startswith(start) for one, start in zip(found, expected, strict=True))
+
+
+def test_scores_within_two_steps_are_a_warning_where_the_answers_of_several_classes_are_right():
+    """The softmax of a hardly trained classifier: TensorFlow's int8 answers the same, and so does ours."""
+    faint = replace(TOP1, channels=(ChannelSignal("y", 0, 3, 0.4, 1.6),))
+    judged = Measured(GRAPH, faint, "", settled="y")
+    assert [result.reason for result in run_gates(judged, Budget()) if result.reason] == []
+    assert coarse(judged, Budget()).startswith("output y: the answers are right, but the scores of all samples")
+    assert coarse(Measured(GRAPH, TOP1, "", settled="y"), Budget()) == ""
+    unsettled = Measured(GRAPH, faint, "")
+    assert len([result for result in run_gates(unsettled, Budget()) if result.reason]) == 1
+    assert coarse(unsettled, Budget()) == ""
+
+
+def test_the_metric_settles_nothing_of_other_outputs_nor_of_what_stands_beside_the_classes():
+    boxes = replace(TOP1, channels=(ChannelSignal("y", 0, 3, 40.0, 250.0), ChannelSignal("y", 4, 83, -0.1, 0.3)))
+    other = replace(TOP1, channels=(ChannelSignal("y", 0, 3, 40.0, 250.0), ChannelSignal("z", 0, 3, -0.1, 0.3)))
+    for quality in (boxes, other):
+        found = run_gates(Measured(GRAPH, quality, "", settled="y"), Budget())
+        assert len([result for result in found if result.reason]) == 1
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_answers_are_told_apart_only_if_no_single_answer_would_reach_the_metric(labelled: bool):
+    """A model that always says one class agrees with samples of that class, and shows nothing."""
+
+    def tells_apart(classes: list[int]) -> bool:
+        outputs = {"y": np.eye(3)[classes]}
+        known = Known(classes if labelled else None, tuple(outputs.values()), len(classes))
+        return score_of(Answered(outputs, known, Task("classification"), View())).tells_apart
+
+    assert tells_apart([0, 1, 2] * 40)
+    assert not tells_apart([1] * 120)
+    assert not tells_apart([1] * 118 + [0, 2])
 
 
 def test_a_float_model_that_guesses_is_refused_unless_the_recipe_allows_it():

@@ -160,7 +160,7 @@ NAMES = {
     "keras": (b"\x89HDF\r\n\x1a\n" + bytes(100), "rename it to .h5"),
     "archive": (b"PK\x03\x04" + bytes(100), "rename it to .keras"),
     "onnx": (b"\x08\x07" + bytes(100), "rename it to .onnx"),
-    "text": (b"this is no model", "convert it to a float .tflite first"),
+    "text": (b"this is no model", "a model is a .tflite, .onnx"),
 }
 
 

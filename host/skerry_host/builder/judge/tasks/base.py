@@ -44,6 +44,7 @@ class Measure:
     `figures` are further ones, of this model: `int8_value` holds the value, whatever the model is. `chance` is what
     guessing would reach on these samples, None where that has no meaning. `unit` is empty for shares. `over` is the
     value of some of the samples, by index (they may repeat), without decoding anything again.
+    `one_answer` is what always giving the commonest answer would reach, None where the metric cannot say.
     """
 
     metric: str
@@ -55,6 +56,7 @@ class Measure:
     figures: tuple[Figure, ...] = ()
     chance: float | None = None
     over: Callable[[Array], float] | None = None
+    one_answer: float | None = None
 
 
 class SampleSizes:

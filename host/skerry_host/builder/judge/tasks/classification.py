@@ -1,5 +1,7 @@
 """Classification: an output has one value for each class, and the largest is the answer; or a single one, for two."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from skerry_agent.processing import Array, ProcessingError
@@ -27,7 +29,8 @@ def judge(outputs: Outputs, truth: Truth, case: Case) -> Measure:
     """How often the largest output is that of the right class."""
     labels, scores = np.asarray(truth), scores_of(outputs, case)
     answers = chosen(scores, case.meaning.postprocess.min_score)
-    return share("top1", answers == labels, _chance(answers, labels), _figures(scores, answers, labels))
+    found = share("top1", answers == labels, _chance(answers, labels), _figures(scores, answers, labels))
+    return replace(found, one_answer=_commonest(labels))
 
 
 def _chance(answers: Array, labels: Array) -> float | None:
@@ -45,7 +48,13 @@ def agree(outputs: Outputs, reference: Outputs, case: Case) -> Measure:
     """How often the answer is that of the float model."""
     least = case.meaning.postprocess.min_score
     wanted = chosen(scores_of(reference, case), least)
-    return share("agreement", chosen(scores_of(outputs, case), least) == wanted)
+    found = share("agreement", chosen(scores_of(outputs, case), least) == wanted)
+    return replace(found, one_answer=_commonest(wanted))
+
+
+def _commonest(classes: Array) -> float:
+    """The share of the commonest class, which a model reaches that always says it."""
+    return float(np.bincount(classes.astype(np.int64)).max(initial=0)) / max(1, len(classes))
 
 
 def scores_of(outputs: Outputs, case: Case) -> Array:
