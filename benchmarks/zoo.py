@@ -53,6 +53,11 @@ class Made:
     seconds: float = 0.0
 
 
+def allowed(value: float) -> float:
+    """By how much a figure may be worse than the float model's: of a build and of a peer alike."""
+    return max(POINT, RELATIVE * abs(value))
+
+
 @dataclass
 class Result:
     """A model's float figure and what each tool made of it. `target` is ours that was taken."""
@@ -72,7 +77,7 @@ class Result:
         if made.value is None or self.value is None:
             return False
         loss = self.value - made.value if self.better == "higher" else made.value - self.value
-        return loss <= max(POINT, RELATIVE * abs(self.value)) + 1e-9
+        return loss <= allowed(self.value) + 1e-9
 
     @property
     def right(self) -> Made | None:
@@ -92,6 +97,14 @@ class Result:
         if self.right:
             return "built"
         return "refused, possible" if any(self.within(peer) for peer in self.peers) else "refused"
+
+
+def cause(errors: str, status: int) -> str:
+    """The last line of an error among what a tool has written, else how it ended: logs of TensorFlow are no cause."""
+    lines = [line for line in errors.splitlines() if line.strip()]
+    named = [line for line in lines if "error" in line.lower()]
+    ended = f"ended by signal {-status}" if status < 0 else f"status {status}"
+    return next(reversed(named), ended if status < 0 or not lines else lines[-1])[:300]
 
 
 class Run:
@@ -119,8 +132,7 @@ class Run:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 return -1, "", f"timed out after {seconds:.0f} s"
-        lines = [line for line in errors.splitlines() if line.strip()]
-        return process.returncode, out, lines[-1][:300] if lines else f"status {process.returncode}"
+        return process.returncode, out, cause(errors, process.returncode)
 
     def skerry(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
         """Our command with --json."""
@@ -207,6 +219,12 @@ class Run:
                     return archive.read(name)
         raise RuntimeError(f"no package has {name}")
 
+    def budget(self, value: float) -> None:
+        """Give the recipe the zoo's own budget, once the float model's figure is known."""
+        budget = f"\n[budget]\nmax_accuracy_drop = {allowed(value):.4f}\n"
+        with (self.folder / "recipe.toml").open("a", encoding="utf-8") as file:
+            file.write(budget)
+
     def figure(self, file: Path) -> tuple[dict[str, Any], str]:
         """The task's figure of a file on all evaluation samples."""
         status, told, last = self.skerry("model", "evaluate", str(file), str(self.folder))
@@ -286,6 +304,8 @@ def visit(animal: Animal, work: Path, again: bool) -> Result:
             told.get("value"),
             told.get("better", "higher"),
         )
+        if result.value is not None and "[budget]" not in animal.more:
+            run.budget(result.value)
         result.ours = [run.build("cpu")]
         if source.suffix == ".onnx" and result.right is None:
             result.ours.append(run.build("onnx"))

@@ -14,7 +14,9 @@ import numpy as np
 
 from skerry_agent.processing import preprocess
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe.recipe import load_recipe
+from skerry_host.builder.rewrite.interface import signature
 
 DTYPES = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}
 
@@ -39,6 +41,15 @@ def fixed(source: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> list[T
         value.type.tensor_type.ClearField("shape")
     onnx.save(model, str(out))
     return specs
+
+
+def with_signature(source: Path, out: Path) -> Path:
+    """The same with a signature, without which the bare quantizer cannot be fed; else nothing is changed."""
+    model = read_model(source.read_bytes())
+    if signature(model) is None:
+        return source
+    out.write_bytes(write_model(model))
+    return out
 
 
 def tflite_inputs(file: Path) -> list[TensorSpec]:
@@ -85,7 +96,8 @@ def main(source: Path, folder: Path, converters: str) -> None:
         found[tool] = (str(model), str(given))
 
     if source.suffix == ".tflite":
-        note("quantizer", source, tflite_inputs(source))
+        signed = with_signature(source, folder / "signed.tflite")
+        note("quantizer", signed, tflite_inputs(signed))
     elif source.suffix == ".onnx":
         onnx_file = folder / "fixed.onnx"
         specs = fixed(source, recipe.source.shapes, onnx_file)

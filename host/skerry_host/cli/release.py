@@ -15,6 +15,7 @@ from skerry_host.cli.common import console, emit, emit_json, json_option, safe, 
 from skerry_host.cli.listing import PAGE, ListOptions, Row, list_options, part
 from skerry_host.cli.progress import steps
 from skerry_host.home import Home, open_home
+from skerry_host.metric_words import in_its_unit
 from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import PATCHES_FROM, Encoder, ReleaseRequest, create_release, with_progress
 from skerry_host.release.export import export
@@ -163,6 +164,8 @@ def _summary(store: Store, found: Release) -> dict[str, object]:
         "targets": [bundle.target for bundle in found.bundles],
         "samples": found.quality.samples,
         "metric": found.quality.metric,
+        "unit": found.quality.unit,
+        "better": found.quality.better,
         "float": found.quality.float_value,
         "int8": found.quality.int8_value,
         "float_bytes": found.quality.float_bytes,
@@ -197,8 +200,8 @@ def _table_of(shown: Sequence[Release], all_of_them: list[Release], more: list[s
             found.name,
             str(found.counter),
             ", ".join(bundle.target for bundle in found.bundles),
-            "-" if quality.float_value is None else f"{quality.float_value:.2%}",
-            f"{quality.int8_value:.2%}",
+            "-" if quality.float_value is None else in_its_unit(quality.float_value, quality.unit),
+            in_its_unit(quality.int8_value, quality.unit),
             size(quality.int8_bytes),
             "-" if fetched is None else size(fetched),
             safe(found.provenance.built_at[:16]),
@@ -213,9 +216,10 @@ def _counter(found: Release) -> int:
 def _details(found: Release) -> "Table":
     quality, provenance = found.quality, found.provenance
     made = table("release", safe(found.name))
-    scores, sizes = f"int8 {quality.int8_value:.2%}", f"{size(quality.int8_bytes)} int8"
+    scores, sizes = f"int8 {in_its_unit(quality.int8_value, quality.unit)}", f"{size(quality.int8_bytes)} int8"
     if quality.float_value is not None and quality.float_bytes is not None:
-        scores, sizes = f"float {quality.float_value:.2%}, {scores}", f"{size(quality.float_bytes)} float, {sizes}"
+        scores = f"float {in_its_unit(quality.float_value, quality.unit)}, {scores}"
+        sizes = f"{size(quality.float_bytes)} float, {sizes}"
     rows = {
         "counter": str(found.counter),
         f"{quality.metric} on {quality.samples} samples": scores,

@@ -7,6 +7,7 @@ from msgspec import Struct
 from skerry_agent.wire.manifest import PATCH_FORMAT, Bundle, PatchRef, Release
 from skerry_agent.wire.routes import bytes_of, cheapest
 from skerry_agent.wire.targets import TargetName
+from skerry_host.metric_words import in_its_unit
 
 
 class Difference(Struct, frozen=True):
@@ -54,8 +55,9 @@ def transfer(patches: Sequence[PatchRef], bundle: Bundle, held: Set[str]) -> Tra
 def _properties(release: Release) -> Iterator[tuple[str, str]]:
     quality, provenance = release.quality, release.provenance
     yield "counter", str(release.counter)
-    yield f"{quality.metric} float", "-" if quality.float_value is None else f"{quality.float_value:.2%}"
-    yield f"{quality.metric} int8", f"{quality.int8_value:.2%}"
+    before = "-" if quality.float_value is None else in_its_unit(quality.float_value, quality.unit)
+    yield f"{quality.metric} float", before
+    yield f"{quality.metric} int8", in_its_unit(quality.int8_value, quality.unit)
     yield "int8 bytes", str(quality.int8_bytes)
     for output, decibels in quality.sqnr_db.items():
         yield f"SQNR of {output}", f"{decibels:.1f} dB"

@@ -1,5 +1,6 @@
 """The host's gates: what an int8 model must show before it may be released. Pure: measurements in, results out."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from skerry_host.builder.judge.tasks.table import AGREEMENTS
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
 from skerry_host.builder.modelfile.islands import float_left, scope
 from skerry_host.builder.recipe.recipe import Budget, Quantize
+from skerry_host.metric_words import in_its_unit
 
 DEFAULT_PLAN = Quantize()
 FORMS = {"int8": "int8", "int16": "int16", "float": "8-bit weights"}
@@ -217,7 +219,9 @@ def told_apart(show: Callable[[float, int], str], value: float, limit: float, di
 def channels(measured: Measured, budget: Budget) -> GateResult:
     """No block of channels of an output is lost in the steps or the noise of the others."""
     every = measured.quality.channels
-    problems = [problem for one in every if (problem := channel_problem(one, budget))]
+    blocks = Counter(one.output for one in every)
+    found = [channel_problem(one, budget, alone=blocks[one.output] == 1) for one in every]
+    problems = [problem for problem in found if problem]
     steps = min((one.steps for one in every if one.steps is not None), default=None)
     middle = min((one.sqnr_db for one in every if one.sqnr_db is not None), default=None)
     parts = [
@@ -231,14 +235,19 @@ def channels(measured: Measured, budget: Budget) -> GateResult:
     )
 
 
-def channel_problem(one: ChannelSignal, budget: Budget) -> str:
-    """What is wrong with a block of channels, empty if nothing is."""
+def channel_problem(one: ChannelSignal, budget: Budget, *, alone: bool = False) -> str:
+    """What is wrong with a block of channels, empty if nothing is; `alone` if it is all of its output."""
     some = f"channel {one.first}" if one.first == one.last else f"channels {one.first}..{one.last}"
     some = f"{one.scattered} of {some}" if one.scattered else some
     if one.steps is not None and one.steps < MIN_STEPS:
+        remedy = (
+            "look whether the evaluation samples hold what the model answers to"
+            if alone
+            else "export the model with an output of their own for them (not tried)"
+        )
         return (
             f"output {one.output}, {some}: their values span {one.steps:.2g} steps of the output's scale, so hardly "
-            "anything is left of them; export the model with an output of their own for them (not tried)"
+            f"anything is left of them; {remedy}"
         )
     if one.sqnr_db is not None and one.sqnr_db < budget.min_channel_db:
         return (
@@ -312,7 +321,7 @@ GATES: tuple[Gate, ...] = (
 
 def shown(quality: Quality, value: float, digits: int = 2) -> str:
     """A value of the metric for people: a share in percent, else with its unit."""
-    return f"{value:.{digits}%}" if not quality.unit else f"{value:.4g} {quality.unit}"
+    return in_its_unit(value, quality.unit, digits)
 
 
 def loss(float_value: float, int8_value: float, better: str) -> float:

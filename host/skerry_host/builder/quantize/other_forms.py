@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from skerry_host.builder.quantize.tensorflow import at_hand
 from skerry_host.builder.recipe.recipe import Quantize
 
-SHARES = (0.1, 0.3)
-"""Of all layers, the weakest ones that are given 16 bit."""
+SHARES = (0.1, 0.3, 1.0)
+"""Of all layers, the weakest ones that are given 16 bit; all of them where errors of many add up, as in landmarks."""
 FEW = 3
 """Layers that are left float to save the rest."""
 
@@ -22,14 +22,17 @@ def other_quantizer(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
         yield "TensorFlow's quantizer", replace(plan, quantizer="tensorflow")
 
 
-def wider(plan: Quantize, weakest: Sequence[str]) -> Iterator[tuple[str, Quantize]]:
-    """Activations of 16 bit in the layers that lose most; only litert-quantizer makes them."""
-    if plan.activations != "int8" or plan.int16_layers or plan.quantizer == "tensorflow":
+def wider(plan: Quantize, weakest: Sequence[str], quantizer: str) -> Iterator[tuple[str, Quantize]]:
+    """Activations of 16 bit in the layers that lose most; only litert-quantizer makes them.
+
+    So they are tried with the recipe's `quantizer`, even if 8 bits were best with TensorFlow's.
+    """
+    if plan.activations != "int8" or plan.int16_layers or quantizer == "tensorflow":
         return
     for share in SHARES:
         layers = tuple(weakest[: max(1, round(share * len(weakest)))])
         if layers:
-            yield f"16 bit in {_count(layers)}", replace(plan, int16_layers=layers)
+            yield f"16 bit in {_count(layers)}", replace(plan, int16_layers=layers, quantizer=quantizer)
 
 
 def islands(plan: Quantize, weakest: Sequence[str], front: Sequence[str]) -> Iterator[tuple[str, Quantize]]:

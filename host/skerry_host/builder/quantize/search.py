@@ -177,9 +177,11 @@ class _Search:
             yield other_quantizer(self._from())
         if self._tools.mixed and not self._done():
             weakest = self._weakest()
-            yield wider(self._from(), weakest)
-            if not self._done():
-                yield islands(self._from(), weakest, self._tools.front)
+            for candidate in wider(self._from(), weakest, self._plan.quantizer):
+                yield iter([candidate])
+                if self._done():
+                    return
+            yield islands(self._from(), weakest, self._tools.front)
 
     def _unformed(self) -> bool:
         return self._best is None or self._best.loss.floats > 0

@@ -24,6 +24,7 @@ from skerry_host.builder.report.facts import (
     rows,
 )
 from skerry_host.builder.report.roofline import Roof
+from skerry_host.metric_words import in_its_unit
 
 NAME = "report.html"
 
@@ -99,7 +100,7 @@ def _metric(quality: Quality) -> MetricWords:
 
 def _figure(one: Figure) -> tuple[str, str, str, str]:
     def words(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2%}" if not one.unit else f"{value:.4g} {one.unit}"
+        return "–" if value is None else in_its_unit(value, one.unit)
 
     return one.name, words(one.float_value), words(one.int8_value), "lower is better" if one.better == "lower" else ""
 

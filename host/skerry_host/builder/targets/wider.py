@@ -18,7 +18,8 @@ def tried_wider(work: Work, plan: Quantize) -> str:
     """What 16-bit activations make of the model, as one sentence; empty where its target or plan has no such thing."""
     if plan.activations != "int8" or not work.builder.searched or work.source.quantized:
         return ""
-    wider = replace(plan, activations="int16", io="float" if plan.io == "float" else "int16", search=False)
+    io, quantizer = "float" if plan.io == "float" else "int16", work.recipe.quantize.quantizer
+    wider = replace(plan, activations="int16", io=io, quantizer=quantizer, search=False)
     keys = f"activations = 'int16' with io = '{wider.io}' in [quantize]"
     work.progress("trying 16-bit activations")
     try:

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from skerry_agent.processing import Feeding
 from skerry_agent.wire.manifest import Preprocess
+from skerry_host.builder.build import tried_by
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain, first_lost, notable, remedies, steepest
@@ -13,6 +14,7 @@ from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.pipeline import quantize
+from skerry_host.builder.quantize.search import SearchStep
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import load_source
 from skerry_host.builder.targets.table import BUILDERS
@@ -137,3 +139,10 @@ def test_what_was_tried_and_what_of_the_data_is_to_blame_is_told():
 
 def test_fused_names_are_cut():
     assert str(GOOD) == "CONV_2D a (30.0 dB)"
+
+
+def test_what_the_recipe_asked_for_is_not_advised_though_a_search_has_left_it():
+    """A search that ended in one scale per tensor was followed by "try: per_channel = true (not tried)"."""
+    steps = [SearchStep("one scale per tensor", 0.0, 20.0, 1.0, kept=True)]
+    assert tried_by(Quantize(), steps, BUILDERS["cpu"]).per_channel
+    assert not tried_by(Quantize(per_channel=False), steps, BUILDERS["cpu"]).per_channel

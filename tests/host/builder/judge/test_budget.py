@@ -53,6 +53,16 @@ CASES = {
         Budget(),
         ["output y, channels 4..83: their values span 0.3 steps"],
     ),
+    "an output that hardly ever changes: it can have no other of its own": (
+        replace(TOP1, channels=(ChannelSignal("y", 0, 0, None, 1.0),)),
+        Budget(),
+        [
+            (
+                "output y, channel 0: their values span 1 steps of the output's scale, so hardly anything is left of them; "
+                "look whether the evaluation samples hold what the model answers to"
+            )
+        ],
+    ),
     "one channel in noise": (
         replace(TOP1, channels=(ChannelSignal("y", 4, 4, 1.5, 90.0),)),
         Budget(),

@@ -272,6 +272,28 @@ def test_the_weakest_layers_get_16_bit_before_any_is_left_float_and_only_where_t
     assert not any("16 bit" in step.name for step in run(world(weak, mixed=False)).steps)
 
 
+@pytest.mark.usefixtures("at_hand")
+def test_16_bit_is_tried_with_the_first_quantizer_where_8_bit_was_best_with_the_second():
+    weak = {"quantizer='auto'": QuantizationLoss(0.0, 9.0), **LOSSES, "'tensorflow'": QuantizationLoss(0.0, 10.0)}
+    found = run(world(weak, mixed=True))
+    assert (found.plan.quantizer, found.plan.int16_layers) == ("auto", ("worst",))
+    given = run(world(weak, mixed=True), Quantize(quantizer="tensorflow"))
+    assert not given.plan.int16_layers
+
+
+@pytest.mark.usefixtures("absent")
+def test_no_more_layers_get_16_bit_than_it_takes():
+    weak = {"quantizer='auto'": QuantizationLoss(0.0, 10.0), "int16_layers=('worst',": QuantizationLoss(0.0, 20.0)}
+    found = run(world({**weak, "'worst', 'a'": QuantizationLoss(0.0, 40.0)}, mixed=True))
+    assert found.plan.int16_layers == ("worst",)
+    all_of_them = {
+        **weak,
+        "int16_layers=('worst',": QuantizationLoss(0.0, 11.0),
+        "'g', 'h'": QuantizationLoss(0.0, 40.0),
+    }
+    assert run(world(all_of_them, mixed=True)).plan.int16_layers == ("worst", *"abcdefgh")
+
+
 @pytest.mark.usefixtures("absent")
 def test_a_search_for_the_best_gives_no_layer_16_bit_that_does_without():
     good = {"quantizer='auto'": QuantizationLoss(0.0, 20.0), **LOSSES}

@@ -45,3 +45,9 @@ def test_where_it_misses_its_budget_the_gates_that_it_misses_are_told(work: Work
 def test_where_there_is_no_such_thing_nothing_is_said(work: Work):
     assert tried_wider(work, Quantize(activations="int16", io="int16")) == ""
     assert tried_wider(replace(work, builder=BUILDERS["onnx"]), Quantize()) == ""
+
+
+def test_16_bits_are_tried_with_the_recipes_quantizer_whichever_the_search_chose(work: Work):
+    """The second makes no 16 bit, which was given as the reason why there is no 16 bit."""
+    words = tried_wider(with_budget(work, min_sqnr_db=20.0), Quantize(io="uint8", quantizer="tensorflow"))
+    assert "was tried and passes every gate (" in words
