@@ -58,8 +58,8 @@ CASES = {
         Budget(),
         [
             (
-                "output y, channel 0: their values span 1 steps of the output's scale, so hardly anything is left of them; "
-                "look whether the evaluation samples hold what the model answers to"
+                "output y, channel 0: their values span 1 steps of the output's scale, so hardly anything is left of "
+                "them; look whether the evaluation samples hold what the model answers to"
             )
         ],
     ),
