@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -264,6 +265,13 @@ def test_compare_and_transfers(make_build, store, keys):
     assert way.full == 102_004
     (back,) = transfers(new, old)
     assert (back.patched, back.fetched) == (False, 102_000)
+
+
+def test_an_error_with_a_unit_is_not_compared_in_percent(make_build, store, keys):
+    old = create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release).release
+    quality = msgspec.structs.replace(old.quality, metric="MAE", int8_value=3.25, better="lower", unit="mm")
+    rows = {row.what: row.new for row in compare(old, msgspec.structs.replace(old, quality=quality))}
+    assert rows["MAE int8"] == "3.25 mm"
 
 
 def test_the_commands(make_build, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):

@@ -30,11 +30,15 @@ class QuantizationLoss:
     floats: int = 0
 
     def beats(self, other: "QuantizationLoss", noise: float) -> bool:
-        """Whether it loses less; where the difference is within the noise, whether more of the signal is left."""
+        """Whether it loses less; where the difference is within the noise, whether more of the signal is left.
+
+        To be better than the float model is luck, of which more is worth nothing.
+        """
         if self.floats != other.floats:
             return self.floats < other.floats
-        if abs(self.drop - other.drop) > noise:
-            return self.drop < other.drop
+        own, others = max(0.0, self.drop), max(0.0, other.drop)
+        if abs(own - others) > noise:
+            return own < others
         return self.sqnr_db > other.sqnr_db + MIN_GAIN_DB
 
     def within(self, budget: "QuantizationLoss") -> bool:
