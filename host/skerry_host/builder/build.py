@@ -23,7 +23,7 @@ from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
 from skerry_host.builder.judge.channels import whole_outputs
 from skerry_host.builder.judge.drift import drift_baseline
-from skerry_host.builder.judge.evaluate import quality
+from skerry_host.builder.judge.evaluate import answers_only, quality
 from skerry_host.builder.judge.gates import Measured, far_above, form, run_gates
 from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.judge.tasks.base import input_size
@@ -214,9 +214,11 @@ def _measured(candidate: _Candidate) -> Measured:
     work, chosen = candidate.work, candidate.chosen
     compared = chosen.compared
     reference = None if work.source.quantized else compared.reference
+    found = quality(reference, compared.score, (work.source.file_bytes, len(chosen.model)), compared.channels)
     return Measured(
         graph=describe_any(chosen.model),
-        quality=quality(reference, compared.score, (work.source.file_bytes, len(chosen.model)), compared.channels),
+        quality=found,
+        signals=answers_only(found.sqnr_db, work.recipe),
         golden_problem=candidate.golden_problem,
         plan=chosen.plan,
         as_it_is=work.source.quantized,

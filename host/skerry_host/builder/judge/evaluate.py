@@ -17,7 +17,7 @@ from skerry_host.builder.judge.tasks.table import measure
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.joins import joined_names
 from skerry_host.builder.recipe.progress import Progress, silent
-from skerry_host.builder.recipe.recipe import Task
+from skerry_host.builder.recipe.recipe import Recipe, Task
 from skerry_host.builder.runtime.session import run_all
 
 Interval = tuple[float, float]
@@ -116,6 +116,16 @@ def real_outputs(model: bytes, raw: Sequence[Array]) -> dict[str, Array]:
     real = [dequantize(part, spec) for spec, part in zip(specs, raw, strict=True)]
     names = joined_names([spec.name for spec in specs], graph.joins)
     return dict(zip(names, join_outputs(real, graph.joins), strict=True))
+
+
+def answers_only(sqnr_db: Mapping[str, float], recipe: Recipe) -> dict[str, float]:
+    """Of the outputs those whose signal counts: not states that are fed back, which are nobody's answer.
+
+    They run away from the float model's over a stream; what that does to the answers is in the answers. Of a raw model
+    nobody knows which is which.
+    """
+    states = set(recipe.feeding.feedback.values()) if recipe.task != "raw" else set()
+    return {name: db for name, db in sqnr_db.items() if name not in states} or dict(sqnr_db)
 
 
 def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The host's gates: what an int8 model must show before it may be released. Pure: measurements in, results out."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from skerry_agent.wire.manifest import ChannelSignal, Quality
@@ -26,7 +26,8 @@ class Measured:
     """What the gates are given. `golden_problem` says why the golden outputs are of no use, empty if they are.
 
     `as_it_is`: the source was quantized already, its input and output types are given. `chance` is what guessing
-    reaches on these samples, None where that has no meaning.
+    reaches on these samples, None where that has no meaning. `signals`: the SQNR of the outputs that count where they
+    are not all.
     """
 
     graph: Graph
@@ -35,6 +36,12 @@ class Measured:
     plan: Quantize = DEFAULT_PLAN
     as_it_is: bool = False
     chance: float | None = None
+    signals: Mapping[str, float] | None = None
+
+    @property
+    def judged(self) -> Mapping[str, float]:
+        """The SQNR of the outputs that count, by name."""
+        return self.quality.sqnr_db if self.signals is None else self.signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +202,7 @@ def above_chance(measured: Measured, budget: Budget) -> GateResult:
 
 def signal(measured: Measured, budget: Budget) -> GateResult:
     """Every output follows the float model's."""
-    name, worst = min(measured.quality.sqnr_db.items(), key=lambda item: item[1])
+    name, worst = min(measured.judged.items(), key=lambda item: item[1])
     ok = worst >= budget.min_sqnr_db
     reached, limit = told_apart(lambda value, digits: f"{value:.{digits}f}", worst, budget.min_sqnr_db, 1)
     advice = f"output {name} has {reached} dB SQNR, under min_sqnr_db {limit}"

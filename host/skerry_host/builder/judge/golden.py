@@ -52,7 +52,8 @@ def record(
     """Quantized inputs, spread over the classes, with the model's outputs; the most stable samples of each class.
 
     Those of the `earlier` release come first where they are stable enough: devices hold them already, so a patch of the
-    golden file is as small as what changed in the outputs. A stateful model gets the first samples in their order.
+    golden file is as small as what changed in the outputs. A model with states gets the first samples of
+    each class in their order, each with the states that the samples before it lead to.
     """
     session, other = Session(model), Session(model, default_kernels=False)
     in_order = is_stateful(session.graph, feeding)
@@ -163,12 +164,15 @@ def choose(labels: Array, count: int, cost: Sequence[float] = ()) -> list[int]:
 
 def _tensors(session: Session, samples: Samples, feeding: Feeding, indices: list[int]) -> list[list[Array]]:
     """The inputs of each sample; where outputs are fed back, with the states that the samples before lead to."""
-    found = []
-    for index in indices:
-        found.append(session.tensors(samples.inputs[index], feeding))
-        if feeding.feedback:
-            session.run_raw(samples.inputs[index], feeding)
-    return found
+    if not feeding.feedback:
+        return [session.tensors(samples.inputs[index], feeding) for index in indices]
+    found, wanted = {}, set(indices)
+    for index in range(max(indices, default=-1) + 1):
+        sample = samples.inputs[index]
+        if index in wanted:
+            found[index] = session.tensors(sample, feeding)
+        session.run_raw(sample, feeding)
+    return [found[index] for index in indices]
 
 
 def _answered(session: Session, rows: list[list[Array]]) -> GoldenSet:

@@ -21,7 +21,7 @@ from skerry_host.builder.judge.tasks.detection import NOTHING
 from skerry_host.builder.judge.tasks.table import TASKS
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.recipe import Recipe
-from skerry_host.builder.runtime.session import Session, Sessions, is_stateful
+from skerry_host.builder.runtime.session import Session, Sessions, keeps_variables
 
 SCANNED = 512
 """Held-out samples among which golden ones are looked for."""
@@ -52,11 +52,16 @@ def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Sam
     """At most `SCANNED` of the samples, labelled by what the model answers, for `golden.record` to take in turn.
 
     Of a labelled class only samples that are answered rightly, if there are any; of several classes in a sample it is
-    the rarest one. A stateful model gets all samples in their order, and so do tasks whose answers are of no class.
+    the rarest one. A model that keeps variables gets all samples in their order, and so do tasks whose answers are of
+    no class; of one that is fed back what it said the first ones are labelled, for they are a stream.
     """
     session, rules = Session(model), TASKS[recipe.task]
-    if rules.classes is None or is_stateful(session.graph, recipe.feeding):
+    if rules.classes is None or keeps_variables(session.graph):
         return samples
+    if recipe.feeding.feedback:
+        stream = samples.subset(range(min(SCANNED, len(samples))))
+        raw = Sessions(model, recipe.feeding).run(stream.inputs, range(len(stream)))
+        return replace(stream, truth=_rarest(rules.classes(_real(raw, session.graph), _case(recipe, size))))
     chosen = np.array(choose(_kinds_of_truth(samples, rules), SCANNED))
     raw = Sessions(model, recipe.feeding, len(chosen)).run(samples.inputs, chosen)
     shown = rules.classes(_real(raw, session.graph), _case(recipe, size))

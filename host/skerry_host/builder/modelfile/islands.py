@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from skerry_host.builder.modelfile.graph import Graph, Op
 
 _BORDERS = {"QUANTIZE", "DEQUANTIZE"}
+_OVER_DECADES = {"SQRT", "LOG", "POW"}
 
 
 def named(graph: Graph, patterns: Iterable[str]) -> dict[str, list[Op]]:
@@ -27,6 +28,23 @@ def layer_names(graph: Graph) -> list[str]:
 def scope(graph: Graph, op: Op) -> str:
     """The name of an operator: that of what it writes first."""
     return graph.tensors[op.outputs[0]].name if op.outputs else ""
+
+
+def front_end(graph: Graph, share: float) -> list[str]:
+    """The names of the operators that make features of a signal: what the last square root or logarithm is made of.
+
+    Spectra reach over decades, which 256 steps do not. None where that is more than a share of the model.
+    """
+    makers = {i: op for op in graph.ops for i in op.outputs}
+    most, found = share * len(graph.ops), set[int]()
+    for op in (op for op in graph.ops if op.name in _OVER_DECADES):
+        before, waiting = set[int](), [op]
+        while waiting:
+            one = waiting.pop()
+            before.add(one.index)
+            waiting += [makers[i] for i in one.inputs if i in makers and makers[i].index not in before]
+        found |= before if len(found | before) <= most else set()
+    return [scope(graph, op) for op in graph.ops if op.index in found]
 
 
 def float_left(graph: Graph, patterns: Sequence[str] = ()) -> list[Op]:

@@ -35,8 +35,13 @@ def wider(plan: Quantize, weakest: Sequence[str], quantizer: str) -> Iterator[tu
             yield f"16 bit in {_count(layers)}", replace(plan, int16_layers=layers, quantizer=quantizer)
 
 
-def islands(plan: Quantize, weakest: Sequence[str]) -> Iterator[tuple[str, Quantize]]:
-    """The layers that lose most left float."""
+def islands(plan: Quantize, weakest: Sequence[str], front: Sequence[str]) -> Iterator[tuple[str, Quantize]]:
+    """What makes features of a signal left float, and the layers that lose most."""
+    if front and plan.activations == "int8":
+        yield (
+            f"float in the {len(front)} layers up to {front[-1].partition(';')[0]}",
+            replace(plan, int16_layers=(), keep_float=(*plan.keep_float, *front)),
+        )
     layers = tuple(weakest[:FEW])
     if layers and plan.activations == "int8":
         yield f"float in {_count(layers)}", replace(plan, int16_layers=(), keep_float=(*plan.keep_float, *layers))

@@ -30,11 +30,15 @@ class QuantizationLoss:
     floats: int = 0
 
     def beats(self, other: "QuantizationLoss", noise: float) -> bool:
-        """Whether it loses less; where the difference is within the noise, whether more of the signal is left."""
+        """Whether it loses less; where the difference is within the noise, whether more of the signal is left.
+
+        To be better than the float model is luck, of which more is worth nothing.
+        """
         if self.floats != other.floats:
             return self.floats < other.floats
-        if abs(self.drop - other.drop) > noise:
-            return self.drop < other.drop
+        own, others = max(0.0, self.drop), max(0.0, other.drop)
+        if abs(own - others) > noise:
+            return own < others
         return self.sqnr_db > other.sqnr_db + MIN_GAIN_DB
 
     def within(self, budget: "QuantizationLoss") -> bool:
@@ -81,9 +85,10 @@ class Tools:
     """What the search needs: how to make a model and how to rank one, whether one is good enough.
 
     `enough` takes long, so only those are asked about that look to be within `budget`. `left` names the layers that
-    compute on float though nobody asked for it, `weakest` those that lose most, the worst first. `mixed`: 16 bit and
-    float in some layers may be tried, which an accelerator cannot run. `thorough`: the best is wanted of what costs
-    nothing at run time, not the first that is good enough. `start` is what the first model is called.
+    compute on float though nobody asked for it, `weakest` those that lose most, the worst first, `front` those that
+    make features of a signal. `mixed`: 16 bit and float in some layers may be tried, which an accelerator cannot run.
+    `thorough`: the best is wanted of what costs nothing at run time, not the first that is good enough. `start` is what
+    the first model is called.
     """
 
     make: Callable[[Quantize], bytes]
@@ -96,6 +101,7 @@ class Tools:
     weakest: Callable[[bytes, Quantize], Sequence[str]] = nobody
     mixed: bool = False
     thorough: bool = False
+    front: Sequence[str] = ()
     start: str = "as in the recipe"
 
 
@@ -177,7 +183,7 @@ class _Search:
                 yield iter([candidate])
                 if self._done():
                     return
-            yield islands(self._from(), weakest)
+            yield islands(self._from(), weakest, self._tools.front)
 
     def _unformed(self) -> bool:
         return self._best is None or self._best.loss.floats > 0

@@ -13,6 +13,7 @@ from skerry_host.builder.rewrite.arithmetic import (
     multiply_powers,
     subtract_negated,
 )
+from skerry_host.builder.rewrite.averages import average_sums, centre_variances, fuse_softmax
 from skerry_host.builder.rewrite.bias_shape import flatten_biases
 from skerry_host.builder.rewrite.clamps import fuse_clamps
 from skerry_host.builder.rewrite.cumulated import cumsum_as_dense
@@ -41,6 +42,9 @@ REWRITES: tuple[Rewrite, ...] = (
     fold_float16,
     fuse_dilation,
     add_pairs,
+    average_sums,
+    centre_variances,
+    fuse_softmax,
     centre_first,
     multiply_by_inverse_root,
     multiply_powers,

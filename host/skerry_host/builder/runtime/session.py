@@ -91,7 +91,12 @@ def _onnx_runner(data: bytes, _graph: Graph, threads: int, default_kernels: bool
 
 def is_stateful(graph: Graph, feeding: Feeding) -> bool:
     """Whether an answer depends on the samples before: the model keeps variables, or is fed back what it said."""
-    return bool(feeding.feedback) or any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
+    return bool(feeding.feedback) or keeps_variables(graph)
+
+
+def keeps_variables(graph: Graph) -> bool:
+    """Whether the model itself keeps something from sample to sample, where nobody can set it."""
+    return any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
 
 
 class Sessions:

@@ -7,17 +7,17 @@ from functools import cache
 import msgspec
 
 from skerry_host.builder.data.samples import DataSet, Samples
-from skerry_host.builder.judge.evaluate import evaluate, sqnr_by_output
+from skerry_host.builder.judge.evaluate import answers_only, evaluate, sqnr_by_output
 from skerry_host.builder.judge.gates import allowed_loss, channel_problem, fused, loss, unasked
 from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.graph import Op
-from skerry_host.builder.modelfile.islands import scope
+from skerry_host.builder.modelfile.islands import front_end, scope
 from skerry_host.builder.quantize.equalize import equalize
 from skerry_host.builder.quantize.search import QuantizationLoss, SearchStep, Tools, search
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress
-from skerry_host.builder.recipe.recipe import Budget, Quantize, Recipe
+from skerry_host.builder.recipe.recipe import Quantize, Recipe
 from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 from skerry_host.builder.targets.runaways import calm
@@ -79,7 +79,7 @@ def choose(work: Work) -> Chosen:
         )
 
     def enough(model: bytes, plan: Quantize) -> bool:
-        return not _unasked(model, plan) and within_budget(compare(model), recipe.budget)
+        return not _unasked(model, plan) and within_budget(compare(model), recipe)
 
     plan = recipe.quantize
     work.progress(f"quantizing for {work.builder.target.name}")
@@ -146,9 +146,10 @@ def _as_it_is(plan: Quantize, source: SourceModel) -> Quantize:
     return msgspec.convert({**msgspec.structs.asdict(plan), **found}, Quantize)
 
 
-def within_budget(compared: Comparison, budget: Budget) -> bool:
+def within_budget(compared: Comparison, recipe: Recipe) -> bool:
     """Whether quantization cost no more than the budget allows."""
-    sqnr = min(sqnr_by_output(compared.reference, compared.score).values())
+    budget = recipe.budget
+    sqnr = min(answers_only(sqnr_by_output(compared.reference, compared.score), recipe).values())
     reference, score = compared.reference, compared.score
     return (
         loss(reference.value, score.value, score.better) <= allowed_loss(reference.value, score.unit, budget)
@@ -166,7 +167,8 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
     def lost_by(model: bytes, plan: Quantize) -> QuantizationLoss:
         score = evaluate(model, samples, feeding, task, work.progress)
         lost = loss(reference.value, score.value, score.better)
-        return QuantizationLoss(lost, min(sqnr_by_output(reference, score).values()), len(_unasked(model, plan)))
+        sqnr = min(answers_only(sqnr_by_output(reference, score), work.recipe).values())
+        return QuantizationLoss(lost, sqnr, len(_unasked(model, plan)))
 
     def weakest(model: bytes, plan: Quantize) -> Sequence[str]:
         return work.weakest(work, model, plan) if work.weakest is not None else ()
@@ -176,7 +178,8 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
     budget = QuantizationLoss(allowed + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
     mixed = work.builder.mixed and not work.integers_only
     thorough = work.recipe.quantize.search is True
-    return Tools(make, lost_by, enough, work.progress, noise, budget, _left, weakest, mixed, thorough)
+    front = front_end(work.source.graph, LARGEST_SHARE)
+    return Tools(make, lost_by, enough, work.progress, noise, budget, _left, weakest, mixed, thorough, front)
 
 
 def _some(samples: Samples) -> Samples:

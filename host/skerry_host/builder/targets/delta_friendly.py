@@ -51,7 +51,7 @@ def make_delta_friendly(work: Work, chosen: Chosen, previous: PreviousRelease) -
     allowed = budget.max_accuracy_drop if plan.sticky else NOISE_SAMPLES / shared
     kept = f"{gridded.kept_before:.1%} -> {gridded.kept_after:.1%} of the weights as in the previous release"
     metric = compared.score.metric
-    if lost > allowed or (within_budget(before, budget) and not within_budget(after, budget)):
+    if lost > allowed or (within_budget(before, work.recipe) and not within_budget(after, work.recipe)):
         return DeltaFriendlyModel(chosen, f"delta-friendly: not used, it costs {lost:.2%} {metric} ({kept})")
     remark = (
         f"delta-friendly: {gridded.layers} layers on the previous release's grid, {kept}, {metric} {0.0 - lost:+.2%}"

@@ -5,7 +5,7 @@ Only on the refusal of a model: the quantized model is thrown away, its figures 
 
 from msgspec.structs import replace
 
-from skerry_host.builder.judge.evaluate import quality
+from skerry_host.builder.judge.evaluate import answers_only, quality
 from skerry_host.builder.judge.gates import Measured, run_gates
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.errors import ModelError
@@ -35,9 +35,10 @@ def _found(work: Work, plan: Quantize) -> str:
     compared = work.evaluation.compare(model)
     sizes = (work.source.file_bytes, len(model))
     reached = quality(compared.reference, compared.score, sizes, compared.channels)
-    measured = Measured(describe_any(model), reached, "", plan, chance=compared.reference.chance)
+    signals = answers_only(reached.sqnr_db, work.recipe)
+    measured = Measured(describe_any(model), reached, "", plan, chance=compared.reference.chance, signals=signals)
     missed = [result for result in run_gates(measured, work.recipe.budget) if result.reason]
-    worst = min(reached.sqnr_db.values(), default=0.0)
+    worst = min(signals.values(), default=0.0)
     if not missed:
         return f"passes every gate ({worst:.1f} dB)"
     return f"misses {len(missed)} {'gates' if len(missed) > 1 else 'gate'}: {'; '.join(one.reason for one in missed)}"

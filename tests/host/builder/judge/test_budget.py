@@ -57,8 +57,10 @@ CASES = {
         replace(TOP1, channels=(ChannelSignal("y", 0, 0, None, 1.0),)),
         Budget(),
         [
-            "output y, channel 0: their values span 1 steps of the output's scale, so hardly anything is left of them; "
-            "look whether the evaluation samples hold what the model answers to"
+            (
+                "output y, channel 0: their values span 1 steps of the output's scale, so hardly anything is left of "
+                "them; look whether the evaluation samples hold what the model answers to"
+            )
         ],
     ),
     "one channel in noise": (

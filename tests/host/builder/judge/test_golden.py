@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skerry_agent.processing import Feeding, GoldenSet, compare_golden, parse_npz
-from skerry_agent.wire.manifest import Golden, TensorSpec
+from skerry_agent.wire.manifest import Golden, Preprocess, TensorSpec
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import (
@@ -21,6 +21,7 @@ from skerry_host.builder.recipe.recipe import GoldenPlan
 from skerry_host.builder.runtime.session import Session
 from tests.kit.recipes import FASHION, REAL, needs_real
 from tests.kit.running_sum import running_sum
+from tests.kit.several_inputs import fading_sum, waves
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +192,15 @@ def test_outputs_that_are_repeated_to_the_bit_and_depend_on_the_input_are_a_proo
     assert problem(model, moved) != ""
     still = GoldenSet(golden.inputs, tuple(np.zeros_like(output) for output in golden.outputs))
     assert "same" in problem(model, still)
+
+
+def test_a_stream_that_begins_with_silence_is_recorded_where_something_is_in_it():
+    """The first 16 samples of speech were silence, and the build was refused as showing nothing."""
+    model, feeding = fading_sum(), Feeding((Preprocess(), Preprocess()), {"before": "after"})
+    samples = Samples.of(waves(60)["inputs"], truth=[0] * 40 + [1] * 20)
+    golden = record(model, samples, feeding, GoldenPlan(samples=4)).golden
+    session, states = Session(model), []
+    for sample in samples.inputs:
+        states.append(session.tensors(sample, feeding)[1])
+        session.run_raw(sample, feeding)
+    np.testing.assert_array_equal(golden.inputs[1], np.concatenate([states[at] for at in (0, 40, 1, 41)]))

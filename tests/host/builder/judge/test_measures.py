@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from msgspec.structs import replace
 
 from skerry_agent.processing import Feeding
@@ -12,15 +13,16 @@ from skerry_host.build_record import Check
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge import gates
-from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
+from skerry_host.builder.judge.evaluate import Score, answers_only, evaluate, sqnr_by_output
 from skerry_host.builder.judge.gates import Measured, run_gates
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.intervals import wilson
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
 from skerry_host.builder.judge.tasks.classification import top1
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
+from skerry_host.builder.modelfile.islands import front_end
 from skerry_host.builder.quantize.op_versions import INT8_VERSIONS
-from skerry_host.builder.recipe.recipe import Budget, Quantize, Task
+from skerry_host.builder.recipe.recipe import Budget, Data, InputPlan, Quantize, Recipe, SourcePlan, Task
 from skerry_host.builder.runtime.session import Session
 from tests.kit.recipes import FASHION, REPOSITORY
 from tests.kit.running_sum import running_sum
@@ -349,3 +351,26 @@ def test_the_form_of_an_onnx_model_is_int8_whatever_stands_between():
     tensors = graph().tensors
     pairs = Graph(1, tensors, (Op(0, "DequantizeLinear", 1, False, (0,), (1,)),), (0,), (1,))
     assert gates.form(Measured(pairs, quality(), "", Quantize())) == "int8"
+
+
+def test_a_state_that_is_fed_back_is_not_judged_as_an_answer():
+    """A detector of speech that answers as well as the float one was refused for the state that it keeps."""
+    recipe = Recipe(1, "m", "events", "x", SourcePlan("m.onnx"), Data(), inputs={"h": InputPlan(feedback="hn")})
+    signals = {"speech": 17.6, "hn": 5.9}
+    assert answers_only(signals, recipe) == {"speech": 17.6}
+    assert answers_only(signals, structs.replace(recipe, task="raw")) == signals
+    assert answers_only({"hn": 5.9}, recipe) == {"hn": 5.9}
+    made = replace(quality(), sqnr_db=signals)
+    said = [
+        [result.reason for result in run_gates(Measured(graph(), made, "", signals=signals), Budget()) if result.reason]
+        for signals in (answers_only(made.sqnr_db, recipe), None)
+    ]
+    assert said[0] == []
+    assert "output hn has 5.9 dB" in said[1][0]
+
+
+def test_the_front_end_of_a_signal_is_what_its_last_logarithm_is_made_of():
+    made = net("float32 " * 9, "PAD", "CONV_2D", "MUL", "SQRT", "CONV_2D", "ADD", "CONV_2D", "MEAN")
+    assert front_end(made, 0.5) == ["t1", "t2", "t3", "t4"]
+    assert front_end(made, 0.4) == []
+    assert front_end(net("float32 float32 float32", "CONV_2D", "ADD"), 0.5) == []

@@ -233,6 +233,18 @@ def test_what_an_accelerator_gets_has_no_islands():
     assert not any("float in" in step.name or "16 bit" in step.name for step in found.steps)
 
 
+@pytest.mark.usefixtures("absent")
+def test_features_of_a_signal_are_left_float_where_8_bits_lose_them():
+    losses = {
+        "quantizer='auto'": QuantizationLoss(0.2, 9.0),
+        "keep_float=('conv', 'sqrt')": QuantizationLoss(0.0, 18.0),
+    }
+    tools = replace(world(losses, mixed=True), front=("conv", "sqrt"))
+    found = run(tools)
+    assert found.plan.keep_float == ("conv", "sqrt")
+    assert "float in the 2 layers up to sqrt" in [step.name for step in found.steps if step.kept]
+
+
 @pytest.mark.usefixtures("at_hand")
 def test_a_model_that_the_first_quantizer_cannot_take_is_made_by_the_second():
     tools = world(AUTO, mixed=True, broken="quantizer='auto'")

@@ -104,3 +104,9 @@ def test_a_recipe_may_forbid_it(make_recipe, tmp_path: Path):
     )
     with pytest.raises(BuildRefused, match=r"under min_sqnr_db 36\.5"):
         build(BuildRequest(folder, "generic-x86", NOW, "1.1.0", tmp_path / "b", targets=["cpu"]))
+
+
+def test_a_model_that_happens_to_beat_the_float_one_is_no_better_than_one_with_more_of_its_signal():
+    lucky, true = QuantizationLoss(-0.015, 21.3), QuantizationLoss(0.0, 32.5)
+    assert true.beats(lucky, 0.01)
+    assert not lucky.beats(true, 0.01)

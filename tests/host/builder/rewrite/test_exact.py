@@ -83,6 +83,30 @@ def normalised(m: FloatMaker, *, bias: bool, difference: bool = False) -> str:
     return op(m, "ADD", [op(m, "MUL", ["x", scale], options("Mul")), shift], options("Add"))
 
 
+def fast_variance(m: FloatMaker, *, by_division: bool = False) -> str:
+    """LayerNorm as flax writes it: the mean of squares less the square of the mean, each a sum over a count."""
+    axis, row, keep = m.constant("axis", [2], "int32"), (1, 6, 1), options("Reducer", keepDims=True)
+    kind, count = ("DIV", 4.0) if by_division else ("MUL", 0.25)
+    share = m.constant("share", [count])
+
+    def average(of: str) -> str:
+        return op(m, kind, [op(m, "SUM", [of, axis], keep, row), share], options(kind.title()), row)
+
+    mean = average("x")
+    squares = average(op(m, "MUL", ["x", "x"], options("Mul")))
+    spread = op(m, "SUB", [squares, op(m, "MUL", [mean, mean], options("Mul"), row)], options("Sub"), row)
+    root = op(m, "RSQRT", [op(m, "ADD", [spread, m.constant("eps", [1e-3])], options("Add"), row)], None, row)
+    return op(m, "MUL", [op(m, "SUB", ["x", mean], options("Sub")), root], options("Mul"))
+
+
+def spelt_softmax(m: FloatMaker, *, stable: bool, axis: int = 2) -> str:
+    row = (1, 6, 1) if axis == 2 else (1, 1, 4)
+    along, keep = m.constant("axis", [axis], "int32"), options("Reducer", keepDims=True)
+    most = op(m, "REDUCE_MAX", ["x", along], keep, row)
+    power = op(m, "EXP", [op(m, "SUB", ["x", most], options("Sub")) if stable else "x"], options("Exp"))
+    return op(m, "DIV", [power, op(m, "SUM", [power, along], keep, row)], options("Div"))
+
+
 def by_root(m: FloatMaker) -> str:
     return op(m, "DIV", ["x", op(m, "SQRT", [positive(m)])], options("Div"))
 
@@ -117,6 +141,33 @@ CASES = {
         ["MUL", "FULLY_CONNECTED", "POW", "MUL"],
     ),
     "x / SQRT(y)": (by_root, ["ABS", "ADD", "RSQRT", "MUL"]),
+    "LayerNorm of flax": (
+        fast_variance,
+        ["MEAN", "MEAN", "SUB", "MUL", "MEAN", "ADD", "RSQRT", "SUB", "MUL"],
+    ),
+    "LayerNorm of flax, divided": (
+        lambda m: fast_variance(m, by_division=True),
+        ["MEAN", "MEAN", "SUB", "MUL", "MEAN", "ADD", "RSQRT", "SUB", "MUL"],
+    ),
+    "a softmax spelt out": (lambda m: spelt_softmax(m, stable=True), ["SOFTMAX"]),
+    "a softmax without the largest": (lambda m: spelt_softmax(m, stable=False), ["SOFTMAX"]),
+    "shares along another axis": (
+        lambda m: spelt_softmax(m, stable=True, axis=1),
+        ["REDUCE_MAX", "SUB", "EXP", "SUM", "DIV"],
+    ),
+    "a sum over another number": (
+        lambda m: op(
+            m,
+            "MUL",
+            [
+                op(m, "SUM", ["x", m.constant("a", [2], "int32")], options("Reducer", keepDims=True), (1, 6, 1)),
+                m.constant("c", [0.5]),
+            ],
+            options("Mul"),
+            (1, 6, 1),
+        ),
+        ["SUM", "MUL"],
+    ),
     "LayerNorm": (
         lambda m: normalised(m, bias=True),
         ["MEAN", "SQUARED_DIFFERENCE", "MEAN", "ADD", "RSQRT", "SUB", "MUL", "MUL", "ADD"],
