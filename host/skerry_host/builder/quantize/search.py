@@ -87,7 +87,8 @@ class Tools:
     `enough` takes long, so only those are asked about that look to be within `budget`. `left` names the layers that
     compute on float though nobody asked for it, `weakest` those that lose most, the worst first, `front` those that
     make features of a signal. `mixed`: 16 bit and float in some layers may be tried, which an accelerator cannot run.
-    `thorough`: the best is wanted of what costs nothing at run time, not the first that is good enough.
+    `thorough`: the best is wanted of what costs nothing at run time, not the first that is good enough. `start` is what
+    the first model is called.
     """
 
     make: Callable[[Quantize], bytes]
@@ -101,6 +102,7 @@ class Tools:
     mixed: bool = False
     thorough: bool = False
     front: Sequence[str] = ()
+    start: str = "as in the recipe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class _Search:
         return SearchResult(self._best.plan, self._best.model, tuple(self._steps))
 
     def _begin(self, model: bytes | None, failure: ModelError | None) -> None:
-        name = "as in the recipe"
+        name = self._tools.start
         if model is None:
             self._steps.append(_failed(name, failure))
             return

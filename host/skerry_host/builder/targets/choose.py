@@ -1,7 +1,7 @@
 """Quantizes the model of a target: as the recipe asks, or by a search. Writes nothing, refuses nothing."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import msgspec
@@ -20,6 +20,7 @@ from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize, Recipe
 from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
+from skerry_host.builder.targets.runaways import calm
 
 SEARCH_SAMPLES = 200
 """Calibration samples that candidates are ranked on."""
@@ -68,12 +69,14 @@ class Chosen:
 
 def choose(work: Work) -> Chosen:
     """Make the model of a target; look for a better one if the recipe says so or the plain one lost too much."""
-    recipe, data = work.recipe, work.data
+    recipe = work.recipe
 
     compare = cache(work.evaluation.compare)
 
     def make(plan: Quantize) -> bytes:
-        return work.builder.make(QuantizationJob(work.source, data.calibration, recipe.feeding, plan, work.progress))
+        return work.builder.make(
+            QuantizationJob(work.source, work.data.calibration, recipe.feeding, plan, work.progress)
+        )
 
     def enough(model: bytes, plan: Quantize) -> bool:
         return not _unasked(model, plan) and within_budget(compare(model), recipe)
@@ -86,8 +89,13 @@ def choose(work: Work) -> Chosen:
     steps: tuple[SearchStep, ...] = ()
     wanted = plan.search if plan.search is not None else first is None or not enough(first, plan)
     if first is None or (wanted and searched):
-        found = search(plan, first, _tools(work, make, enough), failure)
-        plan, model, steps = found.plan, found.model, found.steps
+        found = calm(work.source.data, work.data.calibration, recipe.feeding)
+        if found.left_out:
+            work = replace(work, data=replace(work.data, calibration=found.samples))  # `make` sees it, too
+            first, failure = _first(make, plan, searched=searched)
+        tools = _tools(work, make, enough)
+        result = search(plan, first, replace(tools, start=f"{tools.start} {found.left_out}".strip()), failure)
+        plan, model, steps = result.plan, result.model, result.steps
     assert model is not None
     uniform = make(msgspec.structs.replace(plan, int16_layers=())) if plan.int16_layers else None
     equal = plan.equalize and work.source.is_tflite
