@@ -180,7 +180,7 @@ def open_recipe_data() -> object:
         for prep, tensor in TENSORS:
             recipe = replace(RECIPE, preprocess=prep)
             try:
-                lint.lint(samples.load_data(LoadedRecipe(recipe, "", None, path, path, path), tensor, 4))
+                lint.lint(samples.load_data(LoadedRecipe(recipe, "", None, path, path, path), (tensor,), 4))
             except RecipeError as error:
                 refusals.append(error)
         if len(refusals) == len(TENSORS):

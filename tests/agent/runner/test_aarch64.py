@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.processing import save_golden
-from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.processing import Feeding, save_golden
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import record
 from skerry_host.builder.modelfile.describe import describe_any
@@ -39,8 +38,7 @@ def built(tmp_path):
         rng = np.random.default_rng(3)
         shape = (4 * SAMPLES, *spec.shape[1:])
         raw = rng.random(shape, np.float32) if kind == "f" else rng.integers(0, 256, shape, np.uint8)
-        samples = Samples(raw, np.zeros(len(raw), np.int64))
-        made = record(model, samples, Preprocess(), GoldenPlan(samples=SAMPLES))
+        made = record(model, Samples.of(raw), Feeding(), GoldenPlan(samples=SAMPLES))
         (tmp_path / f"model{path.suffix}").write_bytes(model)
         (tmp_path / "golden.npz").write_bytes(save_golden(made.golden))
         job = make_job(tmp_path, engine="onnxruntime" if path.suffix == ".onnx" else "litert")

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_host.builder.modelfile.constants import constant
 from skerry_host.builder.modelfile.graph import op_name
-from skerry_host.builder.modelfile.parts import NONE, constant, copy_tensor, multiply, operator
+from skerry_host.builder.modelfile.parts import NONE, copy_tensor, multiply, operator
 from skerry_host.builder.modelfile.replacing import replace_operators
 
 _B, _FLOAT32 = schema.BuiltinOperator, schema.TensorType.FLOAT32

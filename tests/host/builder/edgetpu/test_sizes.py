@@ -13,8 +13,8 @@ from skerry_host.builder.edgetpu.sizes import preflight_sizes
 from skerry_host.builder.edgetpu.view import view
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.cli.main import cli
-from tests.host.builder.edgetpu.test_families import Net
 from tests.kit.edgetpu.compiler import REAL
+from tests.kit.edgetpu.net import Net
 
 PLAIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 

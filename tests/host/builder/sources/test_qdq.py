@@ -27,6 +27,8 @@ file = "model.onnx"
 calibration = "calibration.npz"
 evaluation = "evaluation.npz"
 min_calibration_samples = 2
+[budget]
+allow_chance = true
 """
 
 

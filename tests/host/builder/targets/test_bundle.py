@@ -9,7 +9,7 @@ from skerry_agent.wire.targets import CPU, ONNX
 from skerry_host.builder.build import Build
 from skerry_host.builder.judge.golden import Recorded
 from skerry_host.builder.recipe.recipe import Labels, Recipe, load_recipe
-from skerry_host.builder.targets.bundle import part_of
+from skerry_host.builder.targets.bundle import Usual, part_of
 
 
 @pytest.fixture
@@ -28,8 +28,9 @@ def plan(recipe) -> Recipe:
 
 
 def test_a_bundle_names_its_files_by_content(built: Build, model: bytes, golden: Recorded, plan: Recipe):
-    part = part_of(CPU, model, golden, plan)
-    assert part.bundle == built.record.bundles[0]
+    (bundle,) = built.record.bundles
+    part = part_of(CPU, model, golden, plan, Usual(bundle.baseline, bundle.drift))
+    assert part.bundle == bundle
     assert part.model == model
     assert {a.name: a.blob for a in part.bundle.artifacts} == {n: blobs.describe(d) for n, d in part.files.items()}
 
