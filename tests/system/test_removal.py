@@ -5,16 +5,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.kit.commands import skerry
-from tests.kit.waiting import eventually, listens
+from tests.kit.waiting import eventually, listening
 
 pytestmark = pytest.mark.system
 
 
 def test_a_model_that_is_taken_off_a_running_device_serves_nobody_any_more(home, running):
     port = urlsplit(running.status()["http"]["fashion"]).port
-    assert listens(port)
+    assert port in listening(running.process.pid)
     skerry(home, "device", "remove-model", running.id, "fashion")
     eventually(lambda: running.status()["models"] == {}, f"it is gone; {running.tail()}")
-    assert not listens(port)
+    assert port not in listening(running.process.pid)
     eventually(lambda: running.bundles() == set(), "its files are gone")
     eventually(lambda: "fashion is gone" in skerry(home, "event", "list").stdout, "the host knows")

@@ -140,6 +140,7 @@ LABELS = {
     "hang": "inference hung",
     "inference_failed": "inference failed",
     "invalid_output": "NaN or infinite output",
+    "unusual_input": "input outside of what the model takes",
     "latency_over_budget": "latency over budget",
     "load_failed": "model load failed",
     "memory_growing": "memory keeps growing",
