@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.parts import NONE, activation_of
 
 
 def kinds(model: Any) -> list[str]:
@@ -19,6 +20,21 @@ def readers(main: Any) -> "Counter[int]":
 def writers(main: Any) -> dict[int, Any]:
     """The operator that writes each tensor of a subgraph."""
     return {int(i): op for op in main.operators or [] for i in op.outputs}
+
+
+class Written:
+    """By which operator each tensor of the first subgraph is written, as it was when this was made."""
+
+    def __init__(self, model: Any) -> None:
+        self._kinds = kinds(model)
+        self._by_output = writers(model.subgraphs[0])
+
+    def by(self, index: int, *names: str) -> Any:
+        """The operator if it is of one of these kinds and does nothing more, no activation either; else None."""
+        op = self._by_output.get(index)
+        if op is None or self._kinds[op.opcodeIndex] not in names:
+            return None
+        return op if activation_of(op) == NONE else None
 
 
 def drop_unread(model: Any) -> None:

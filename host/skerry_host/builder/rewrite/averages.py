@@ -10,26 +10,19 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.constants import constant
-from skerry_host.builder.modelfile.graph import op_name
-from skerry_host.builder.modelfile.parts import NONE, copy_tensor, multiply, operator
+from skerry_host.builder.modelfile.links import Written, drop_unread
+from skerry_host.builder.modelfile.parts import NONE, activation_of, copy_tensor, multiply, operator
 from skerry_host.builder.modelfile.replacing import replace_operators
 
 _B, _FLOAT32 = schema.BuiltinOperator, schema.TensorType.FLOAT32
 
 
-class _Written:
-    """The operator that writes each tensor, by its kind."""
+class _Reduced(Written):
+    """What is written by reductions: along which axes, of what."""
 
     def __init__(self, model: Any) -> None:
+        super().__init__(model)
         self.model, self.main = model, model.subgraphs[0]
-        self._by_output = {int(i): op for op in self.main.operators or [] for i in op.outputs}
-
-    def by(self, index: int, *names: str) -> Any:
-        """The operator if it is of one of these kinds and does nothing more, else None."""
-        op = self._by_output.get(index)
-        if op is None or op_name(self.model.operatorCodes[op.opcodeIndex]) not in names:
-            return None
-        return op if getattr(op.builtinOptions, "fusedActivationFunction", NONE) == NONE else None
 
     def shape(self, index: int) -> tuple[int, ...]:
         """The shape of a tensor."""
@@ -55,10 +48,10 @@ class _Written:
 
 def average_sums(model: Any) -> str | None:
     """`SUM(x) / n` is MEAN(x)."""
-    written = _Written(model)
+    written = _Reduced(model)
 
     def mean(name: str, op: Any) -> list[Any] | None:
-        if name not in {"MUL", "DIV"} or getattr(op.builtinOptions, "fusedActivationFunction", NONE) != NONE:
+        if name not in {"MUL", "DIV"} or activation_of(op) != NONE:
             return None
         pairs = [(int(op.inputs[0]), int(op.inputs[1])), (int(op.inputs[1]), int(op.inputs[0]))]
         for summed, factor in pairs[: 1 if name == "DIV" else 2]:
@@ -80,10 +73,10 @@ def average_sums(model: Any) -> str | None:
 
 def centre_variances(model: Any) -> str | None:
     """`MEAN(x * x) - MEAN(x) * MEAN(x)` is the MEAN of the square of x - MEAN(x)."""
-    written = _Written(model)
+    written = _Reduced(model)
 
     def variance(name: str, op: Any) -> list[Any] | None:
-        if name != "SUB" or getattr(op.builtinOptions, "fusedActivationFunction", NONE) != NONE:
+        if name != "SUB" or activation_of(op) != NONE:
             return None
         of_squares, centre = written.by(int(op.inputs[0]), "MEAN"), written.squared(int(op.inputs[1]))
         average = None if centre is None else written.by(centre, "MEAN")
@@ -118,10 +111,10 @@ def _centred(model: Any, read: tuple[int, int], axes: tuple[int, ...], of_square
 
 def fuse_softmax(model: Any) -> str | None:
     """`e / SUM(e)` with `e = EXP(x)` or `EXP(x - REDUCE_MAX(x))`, along the last axis, is SOFTMAX(x)."""
-    written = _Written(model)
+    written = _Reduced(model)
 
     def softmax(name: str, op: Any) -> list[Any] | None:
-        if name != "DIV" or getattr(op.builtinOptions, "fusedActivationFunction", NONE) != NONE:
+        if name != "DIV" or activation_of(op) != NONE:
             return None
         power, total = written.by(int(op.inputs[0]), "EXP"), written.by(written.unshaped(int(op.inputs[1])), "SUM")
         if power is None or total is None or int(total.inputs[0]) != int(op.inputs[0]):
@@ -136,13 +129,13 @@ def fuse_softmax(model: Any) -> str | None:
     return _told(model, replace_operators(model, softmax), "softmaxes that were spelt out written as one operator")
 
 
-def _one_a_row(written: _Written, reduced: Any, beside: int) -> bool:
+def _one_a_row(written: _Reduced, reduced: Any, beside: int) -> bool:
     """Whether an operator reduces the last axis alone, and tensor `beside` has that result for each row."""
     shape = written.shape(int(reduced.inputs[0]))
     return written.axes(reduced) == (len(shape) - 1,) and written.shape(beside) == (*shape[:-1], 1)
 
 
-def _without_largest(written: _Written, index: int) -> int:
+def _without_largest(written: _Reduced, index: int) -> int:
     """x, of a tensor that is x less the largest of its row; else the tensor itself."""
     less = written.by(index, "SUB")
     largest = None if less is None else written.by(written.unshaped(int(less.inputs[1])), "REDUCE_MAX")
@@ -154,11 +147,5 @@ def _without_largest(written: _Written, index: int) -> int:
 def _told(model: Any, done: int, what: str) -> str | None:
     if not done:
         return None
-    main = model.subgraphs[0]
-    read, kept = {int(i) for i in main.outputs}, []
-    for op in reversed(main.operators):  # whose results nobody reads any more goes
-        if any(int(i) in read for i in op.outputs):
-            kept.append(op)
-            read |= {int(i) for i in op.inputs}
-    main.operators = kept[::-1]
+    drop_unread(model)
     return f"{done} {what}"

@@ -10,26 +10,20 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.constants import add_tensor, constant
-from skerry_host.builder.modelfile.links import drop_unread, kinds, writers
-from skerry_host.builder.modelfile.parts import NONE, activation_of, copy_tensor, multiply, operator
+from skerry_host.builder.modelfile.links import Written, drop_unread, kinds
+from skerry_host.builder.modelfile.parts import activation_of, copy_tensor, multiply, operator
 from skerry_host.builder.modelfile.replacing import replace_operators
 
 _B, _FLOAT32 = schema.BuiltinOperator, schema.TensorType.FLOAT32
 
 
-class _Writers:
-    """Which operator writes a tensor, and of what kind it is."""
-
-    def __init__(self, model: Any) -> None:
-        self._names = kinds(model)
-        self._by_output = writers(model.subgraphs[0])
+class _Writers(Written):
+    """Which operator writes a tensor, and what that reads."""
 
     def reads(self, index: int, name: str) -> tuple[int, ...] | None:
         """What the operator reads that writes a tensor, if it is of a kind and does nothing more."""
-        op = self._by_output.get(index)
-        if op is None or self._names[op.opcodeIndex] != name:
-            return None
-        return tuple(int(i) for i in op.inputs) if activation_of(op) == NONE else None
+        op = self.by(index, name)
+        return None if op is None else tuple(int(i) for i in op.inputs)
 
 
 def centre_first(model: Any) -> str | None:

@@ -7,6 +7,7 @@ from ai_edge_litert import schema_py_generated as schema
 from skerry_host.builder.modelfile.constants import add_constant_tensor, constant, has_values
 from skerry_host.builder.modelfile.links import drop_unread, kinds, readers, writers
 from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.rewrite.averages import average_sums
 from tests.kit.float_graphs import FloatMaker, options
 
 
@@ -67,3 +68,19 @@ def test_what_is_no_constant_has_no_values():
         add_constant_tensor(found, b"half", np.ones(2, np.float32))
     ].type = schema.TensorType.FLOAT16
     assert constant(found, len(found.subgraphs[0].tensors) - 1) is None
+
+
+def test_a_variable_beside_an_average_that_is_rewritten_is_remembered():
+    """Rewriting the average dropped the assignment, and a streaming model forgot."""
+    made = FloatMaker()
+    for name, shape in (("x", (1, 4)), ("sum", (1, 1)), ("y", (1, 1)), ("kept", (1, 4)), ("state", (1, 4))):
+        made.real(name, shape)
+    made.constant("axis", [1], "int32")
+    made.constant("share", [0.25])
+    made.op("SUM", ["x", "axis"], ["sum"], options=options("Reducer", keepDims=True))
+    made.op("MUL", ["sum", "share"], ["y"], options=options("Mul"))
+    made.op("MUL", ["x", "x"], ["kept"], options=options("Mul"))
+    made.op("ASSIGN_VARIABLE", ["state", "kept"], [], options=options("AssignVariable"))
+    found = read_model(made.data(["x"], ["y"]))
+    assert average_sums(found) is not None
+    assert left(found) == ["MEAN", "MUL", "ASSIGN_VARIABLE"]
