@@ -4,7 +4,7 @@ Agents of before know the decoders `ssd` and `decoded` and no key after `max_det
 answer wrongly names another decoder, so that they refuse it; of a task that they do not know they give raw outputs.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta, Struct
 
@@ -15,19 +15,20 @@ Side = Annotated[float, Meta(gt=0, le=100_000)]
 
 Decoder = Literal["ssd", "decoded", "boxes", "yolo", "anchors", "cells", "classes"]
 DETECTORS: Final = ("ssd", "decoded", "boxes", "yolo", "anchors", "cells")
-ANSWERED: Final = frozenset(
-    {
-        "classification",
-        "multilabel",
-        "detection",
-        "segmentation",
-        "keypoints",
-        "regression",
-        "embedding",
-        "sequence",
-        "events",
-    }
-)
+TaskName = Literal[
+    "classification",
+    "multilabel",
+    "detection",
+    "segmentation",
+    "keypoints",
+    "regression",
+    "embedding",
+    "sequence",
+    "events",
+    "raw",
+]
+"""What the outputs of a model may mean; an agent takes a task that it does not know as raw."""
+ANSWERED: Final = frozenset(get_args(TaskName)) - {"raw"}
 """Tasks of which a device reads an answer from the outputs."""
 
 

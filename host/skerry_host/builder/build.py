@@ -32,7 +32,6 @@ from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.output import write_folder
 from skerry_host.builder.prepare import BuildRequest, Prepared, name_of, prepare
 from skerry_host.builder.provenance import provenance
-from skerry_host.builder.quantize.equalize import equalize
 from skerry_host.builder.quantize.search import SearchStep
 from skerry_host.builder.recipe.errors import BuildRefused, ProblemsError
 from skerry_host.builder.recipe.progress import Progress, silent
@@ -45,7 +44,7 @@ from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.speed import with_speeds
 from skerry_host.builder.targets.base import Compiled, TargetBuilder, fitted
 from skerry_host.builder.targets.bundle import Part, Usual, part_of
-from skerry_host.builder.targets.choose import Chosen, Work, choose
+from skerry_host.builder.targets.choose import Chosen, Work, choose, float_reference
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
 from skerry_host.builder.targets.table import compiled_from, compilers
 from skerry_host.builder.targets.wider import tried_wider
@@ -281,7 +280,7 @@ def _lost(ready: Prepared, judged: Sequence[_Judged], failed: Sequence[_Failed])
 
 def _weakest(work: Work, model: bytes, plan: Quantize) -> list[str]:
     """The layers of a model that lose most, by calibration samples: what is chosen by them is judged on others."""
-    reference = work.builder.float_model(equalize(work.source) if plan.equalize else work.source)
+    reference = float_reference(work, plan)
     samples, feeding = work.data.calibration.inputs, work.recipe.feeding
     found = layers(activations_of(reference), activations_of(model), samples, feeding, work.progress)
     return weakest([(layer.tensor, layer.sqnr_db, layer.fall_db) for layer in found])

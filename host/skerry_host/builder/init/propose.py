@@ -12,6 +12,7 @@ from typing import get_args
 import numpy as np
 
 from skerry_agent.wire.manifest import TensorSpec
+from skerry_agent.wire.postprocess import TaskName
 from skerry_host.builder.data.load import load_data
 from skerry_host.builder.data.meaning import class_count, settled
 from skerry_host.builder.data.readers.base import UnusableDataError
@@ -24,7 +25,7 @@ from skerry_host.builder.init.guesses import DataFacts
 from skerry_host.builder.init.try_out import Draft, try_out
 from skerry_host.builder.recipe.errors import OutputError, RecipeError
 from skerry_host.builder.recipe.progress import Progress, silent
-from skerry_host.builder.recipe.recipe import FILE, PLACEHOLDER, SourcePlan, TaskName, load_recipe
+from skerry_host.builder.recipe.recipe import FILE, PLACEHOLDER, SourcePlan, load_recipe
 from skerry_host.builder.sources.load import SourceModel, load_source
 from skerry_host.nearest import did_you_mean
 

@@ -18,6 +18,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation, TensorSpec
 from skerry_agent.wire.names import VERSION_PATTERN, ModelName
+from skerry_agent.wire.postprocess import TaskName
 from skerry_host.builder.recipe.data import Data, RelativePath
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
@@ -49,20 +50,6 @@ class SourcePlan(Struct, frozen=True):
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
     signature: str = ""
     constants: dict[str, float | int | bool] = {}
-
-
-TaskName = Literal[
-    "classification",
-    "multilabel",
-    "detection",
-    "segmentation",
-    "keypoints",
-    "regression",
-    "embedding",
-    "sequence",
-    "events",
-    "raw",
-]
 
 
 class InputPlan(Preprocess, frozen=True):

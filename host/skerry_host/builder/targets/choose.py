@@ -7,7 +7,7 @@ from functools import cache
 import msgspec
 
 from skerry_host.builder.data.samples import DataSet, Samples
-from skerry_host.builder.judge.evaluate import answers_only, evaluate, sqnr_by_output
+from skerry_host.builder.judge.evaluate import Score, answers_only, evaluate, sqnr_by_output
 from skerry_host.builder.judge.gates import allowed_loss, fused, loss, lost_channels, unasked
 from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
 from skerry_host.builder.modelfile.describe import describe_any
@@ -98,10 +98,15 @@ def choose(work: Work) -> Chosen:
         plan, model, steps = result.plan, result.model, result.steps
     assert model is not None
     uniform = make(msgspec.structs.replace(plan, int16_layers=())) if plan.int16_layers else None
-    equal = plan.equalize and work.source.is_tflite
-    reference = work.builder.float_model(equalize(work.source) if equal else work.source)
+    reference = float_reference(work, plan)
     plan = _as_it_is(plan, work.source)
     return Chosen(model, plan, compare(model), steps, reference, uniform)
+
+
+def float_reference(work: Work, plan: Quantize) -> bytes:
+    """The float model whose activations those of a plan's model can be compared with: equalized where the plan is."""
+    equal = plan.equalize and work.source.is_tflite
+    return work.builder.float_model(equalize(work.source) if equal else work.source)
 
 
 def _first(
@@ -149,13 +154,17 @@ def _as_it_is(plan: Quantize, source: SourceModel) -> Quantize:
 def within_budget(compared: Comparison, recipe: Recipe) -> bool:
     """Whether quantization cost no more than the budget allows."""
     budget = recipe.budget
-    sqnr = min(answers_only(sqnr_by_output(compared.reference, compared.score), recipe).values())
     reference, score = compared.reference, compared.score
     return (
         loss(reference.value, score.value, score.better) <= allowed_loss(reference.value, score.unit, budget)
-        and sqnr >= budget.min_sqnr_db
+        and _worst_db(reference, score, recipe) >= budget.min_sqnr_db
         and not lost_channels(compared.channels, budget, compared.settled)
     )
+
+
+def _worst_db(reference: Score, score: Score, recipe: Recipe) -> float:
+    """The SQNR of the worst of the outputs that count."""
+    return min(answers_only(sqnr_by_output(reference, score), recipe).values())
 
 
 def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[bytes, Quantize], bool]) -> Tools:
@@ -167,8 +176,7 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
     def lost_by(model: bytes, plan: Quantize) -> QuantizationLoss:
         score = evaluate(model, samples, feeding, task, work.progress)
         lost = loss(reference.value, score.value, score.better)
-        sqnr = min(answers_only(sqnr_by_output(reference, score), work.recipe).values())
-        return QuantizationLoss(lost, sqnr, len(_unasked(model, plan)))
+        return QuantizationLoss(lost, _worst_db(reference, score, work.recipe), len(_unasked(model, plan)))
 
     def weakest(model: bytes, plan: Quantize) -> Sequence[str]:
         return work.weakest(work, model, plan) if work.weakest is not None else ()

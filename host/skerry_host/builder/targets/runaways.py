@@ -11,7 +11,7 @@ import numpy as np
 from skerry_agent.processing import Array, Feeding
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.evaluate import real_outputs
-from skerry_host.builder.runtime.session import run_all
+from skerry_host.builder.runtime.session import Sessions
 
 FAR = 8.0
 """A sample runs away if an output reaches so many times what all but one sample in a hundred keep under."""
@@ -58,9 +58,9 @@ def runaways(peaks: Array) -> Array:
 
 def _peaks(model: bytes, samples: Samples, feeding: Feeding) -> dict[str, Array]:
     """The largest magnitude of each sample (N,) in each output."""
-    parts: dict[str, list[Array]] = {}
+    sessions, parts = Sessions(model, feeding, len(samples)), dict[str, list[Array]]()
     for start in range(0, len(samples), CHUNK):
-        some = samples.subset(range(start, min(start + CHUNK, len(samples))))
-        for name, values in real_outputs(model, run_all(model, some.inputs, feeding)).items():
+        some = range(start, min(start + CHUNK, len(samples)))
+        for name, values in real_outputs(model, sessions.run(samples.inputs, some)).items():
             parts.setdefault(name, []).append(np.abs(values).reshape(len(some), -1).max(axis=1))
     return {name: np.concatenate(found) for name, found in parts.items()}

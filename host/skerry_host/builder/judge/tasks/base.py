@@ -177,6 +177,14 @@ def unfit(issue: str, hint: str = "") -> RecipeError:
     return RecipeError("[postprocess]", [issue], hint=hint, code="postprocess")
 
 
+def chosen_output(outputs: Outputs, case: Case) -> Array:
+    """The output (N, ...) that [postprocess] names. Raises `RecipeError` (postprocess) where there is none."""
+    place = case.meaning.postprocess.output
+    if place >= len(outputs):
+        raise unfit(f"output: the model has {len(outputs)} outputs, none with number {place}")
+    return outputs[place]
+
+
 def one_sample(outputs: Outputs, at: int) -> list[Array]:
     """The outputs (1, ...) of one sample."""
     return [output[at : at + 1] for output in outputs]

@@ -14,6 +14,7 @@ from skerry_host.builder.judge.tasks.base import (
     Outputs,
     TaskRules,
     Truth,
+    chosen_output,
     figure,
     flat,
     share,
@@ -62,9 +63,7 @@ def scores_of(outputs: Outputs, case: Case) -> Array:
     spec = case.meaning.postprocess
     if spec.decoder != "classes":
         return flat(outputs[0])
-    if spec.output >= len(outputs):
-        raise unfit(f"output: the model has {len(outputs)} outputs, none with number {spec.output}")
-    raw = flat(outputs[spec.output])
+    raw = flat(chosen_output(outputs, case))
     if raw.shape[1] == 1 and spec.activation == "none":
         low, high = float(raw.min(initial=0)), float(raw.max(initial=0))
         if low < -TOLERANCE or high > 1 + TOLERANCE:

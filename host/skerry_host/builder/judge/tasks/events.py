@@ -5,7 +5,16 @@ import numpy as np
 from skerry_agent.processing import Array, ProcessingError
 from skerry_agent.processing.classes import frames
 from skerry_host.builder.judge.tasks import multilabel
-from skerry_host.builder.judge.tasks.base import Case, Classes, Measure, Outputs, TaskRules, Truth, one_sample, unfit
+from skerry_host.builder.judge.tasks.base import (
+    Case,
+    Classes,
+    Measure,
+    Outputs,
+    TaskRules,
+    Truth,
+    chosen_output,
+    unfit,
+)
 
 AGREEMENT = "same events"
 
@@ -27,10 +36,9 @@ def agree(outputs: Outputs, reference: Outputs, case: Case) -> Measure:
 def scores_of(outputs: Outputs, case: Case) -> Array:
     """The scores (N, frames, classes). Raises `RecipeError` (postprocess)."""
     spec = case.meaning.postprocess
-    if spec.output >= len(outputs):
-        raise unfit(f"output: the model has {len(outputs)} outputs, none with number {spec.output}")
+    chosen = chosen_output(outputs, case)
     try:
-        rows = [frames(one_sample(outputs, at)[spec.output], spec) for at in range(len(outputs[0]))]
+        rows = [frames(chosen[at : at + 1], spec) for at in range(len(chosen))]
     except ProcessingError as error:
         raise unfit(error.message) from None
     return np.stack(rows)

@@ -14,6 +14,7 @@ from skerry_host.builder.judge.tasks.base import (
     Outputs,
     TaskRules,
     Truth,
+    chosen_output,
     figure,
     pooled,
     unfit,
@@ -65,11 +66,9 @@ def micro_f1(said: Array, there: Array) -> Callable[[Array], float]:
 
 def scores_of(outputs: Outputs, case: Case) -> Array:
     """The scores (N, classes). Raises `RecipeError` (postprocess)."""
-    spec = case.meaning.postprocess
-    if spec.output >= len(outputs):
-        raise unfit(f"output: the model has {len(outputs)} outputs, none with number {spec.output}")
+    chosen = chosen_output(outputs, case)
     try:
-        return class_scores(outputs[spec.output], spec)
+        return class_scores(chosen, case.meaning.postprocess)
     except ProcessingError as error:
         raise unfit(error.message) from None
 

@@ -9,6 +9,7 @@ from skerry_host.builder.judge.tasks.base import (
     Outputs,
     TaskRules,
     Truth,
+    chosen_output,
     figure,
     flat,
     pooled,
@@ -55,10 +56,7 @@ def agree(outputs: Outputs, reference: Outputs, case: Case) -> Measure:
 
 
 def _numbers(outputs: Outputs, case: Case) -> Array:
-    place = case.meaning.postprocess.output
-    if place >= len(outputs):
-        raise unfit(f"output: the model has {len(outputs)} outputs, none with number {place}")
-    return flat(outputs[place]).astype(np.float64)
+    return flat(chosen_output(outputs, case)).astype(np.float64)
 
 
 def _rows(truth: Truth) -> Array:
