@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from skerry_agent.runner.joined import Outputs
 from skerry_agent.runner.tensor import Tensor, argmax
 from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, TensorSpec
 from skerry_agent.wire.postprocess import Postprocess
@@ -60,8 +61,6 @@ def _best_but(tensor: Tensor, nothing: int) -> int:
 
 def _place(bundle: Bundle, wanted: int) -> int | None:
     """The place of one of the source's outputs among the model's; None for one that is given in parts."""
-    inner = {part for join in bundle.joins for part in join.parts}
-    first = {join.parts[0] for join in bundle.joins}
-    whole = [place for place in range(len(bundle.outputs)) if place not in inner or place in first]
-    place = whole[wanted] if wanted < len(whole) else None
-    return None if place in first else place
+    given = Outputs(bundle)
+    place = given.whole[wanted] if wanted < len(given.whole) else None
+    return None if place is None or given.join_of(place) is not None else place

@@ -8,6 +8,7 @@ import math
 
 from msgspec import Struct
 
+from skerry_agent.runner.joined import joined_spec
 from skerry_agent.runner.tensor import FORMATS, Tensor
 from skerry_agent.wire.manifest import Bundle, Join, TensorSpec
 from skerry_agent.wire.postprocess import Postprocess
@@ -85,9 +86,8 @@ def _of_rows(bundle: Bundle) -> list[ScorePart]:
 
 def _of_parts(join: Join, spec: Postprocess, outputs: tuple[TensorSpec, ...]) -> list[ScorePart]:
     """The parts behind the box, where one begins just there."""
-    whole = list(outputs[join.parts[0]].shape)
-    whole[join.axis] = sum(outputs[part].shape[join.axis] for part in join.parts)
-    if len(whole) != 3 or join.axis != (1 if _columns_first(tuple(whole), spec) else 2):
+    whole = joined_spec(outputs, join).shape
+    if len(whole) != 3 or join.axis != (1 if _columns_first(whole, spec) else 2):
         return []
     last, at, found = BOX + (spec.class_count or whole[join.axis] - BOX), 0, []
     for part in join.parts:
