@@ -16,7 +16,11 @@ from skerry_agent.processing import preprocess
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe.recipe import load_recipe
+from skerry_host.builder.rewrite.dead import drop_dead
+from skerry_host.builder.rewrite.dense_weights import densify
+from skerry_host.builder.rewrite.float16 import fold_float16
 from skerry_host.builder.rewrite.interface import signature
+from skerry_host.builder.rewrite.names import builtin_codes
 
 DTYPES = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}
 
@@ -43,11 +47,12 @@ def fixed(source: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> list[T
     return specs
 
 
-def with_signature(source: Path, out: Path) -> Path:
-    """The same with a signature, without which the bare quantizer cannot be fed; else nothing is changed."""
+def prepared(source: Path, out: Path) -> Path:
+    """The same as the bare quantizer can take it: known codes, a signature, plain float32 weights."""
     model = read_model(source.read_bytes())
-    if signature(model) is None:
+    if not [done for done in (builtin_codes(model), densify(model), fold_float16(model), signature(model)) if done]:
         return source
+    drop_dead(model)
     out.write_bytes(write_model(model))
     return out
 
@@ -96,8 +101,8 @@ def main(source: Path, folder: Path, converters: str) -> None:
         found[tool] = (str(model), str(given))
 
     if source.suffix == ".tflite":
-        signed = with_signature(source, folder / "signed.tflite")
-        note("quantizer", signed, tflite_inputs(signed))
+        taken = prepared(source, folder / "prepared.tflite")
+        note("quantizer", taken, tflite_inputs(taken))
     elif source.suffix == ".onnx":
         onnx_file = folder / "fixed.onnx"
         specs = fixed(source, recipe.source.shapes, onnx_file)
