@@ -23,7 +23,7 @@ from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
 from skerry_host.builder.judge.channels import whole_outputs
 from skerry_host.builder.judge.drift import drift_baseline
-from skerry_host.builder.judge.evaluate import answers_only, quality
+from skerry_host.builder.judge.evaluate import answers_only, one_sided, quality
 from skerry_host.builder.judge.gates import Measured, coarse, far_above, form, run_gates
 from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.judge.tasks.base import input_size
@@ -188,7 +188,8 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, _usual(candidate))
     covered = positives.remark(candidate.golden.golden, work.data.evaluation, measured.graph, recipe)
     mixed = [] if quantized else mixed_remarks(chosen.model, chosen.plan, chosen.uniform)
-    warned = (far_above(measured.quality), coarse(measured, recipe.budget))
+    said = one_sided(None if quantized else chosen.compared.reference)
+    warned = (far_above(measured.quality), coarse(measured, recipe.budget), said)
     remarks = (candidate.remark, candidate.golden.remark, covered, *warned, *mixed)
     return _Judged(part, facts, remarks)
 

@@ -13,7 +13,7 @@ from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.intervals import bootstrapped, wilson
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
 from skerry_host.builder.judge.tasks.base import Expected, Known, Measure, View, view_of
-from skerry_host.builder.judge.tasks.table import measure
+from skerry_host.builder.judge.tasks.table import AGREEMENTS, measure
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.joins import joined_names
 from skerry_host.builder.recipe.progress import Progress, silent
@@ -48,6 +48,14 @@ class Score:
     def tells_apart(self) -> bool:
         """Whether the metric alone shows that the answers follow the samples: no single answer would reach it."""
         return self.one_answer is not None and self.interval[0] > self.one_answer
+
+    @property
+    def repeats(self) -> bool:
+        """Whether each single answer is the float model's: a model of classes can do no better, however few there are.
+
+        Never by labels: a model that always says the same reaches that where all samples are of one class.
+        """
+        return self.one_answer is not None and self.metric in AGREEMENTS and self.value == 1.0
 
 
 def evaluate(model: bytes, samples: Samples, feeding: Feeding, task: Task, progress: Progress = silent) -> Score:
@@ -139,6 +147,16 @@ def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:
     """SQNR in decibels of each output, at most `CEILING_DB` either way, matched by order: quantizers may rename."""
     pairs = zip(float_score.outputs.items(), int8_score.outputs.values(), strict=True)
     return {name: max(-CEILING_DB, min(CEILING_DB, sqnr_db(reference, got))) for (name, reference), got in pairs}
+
+
+def one_sided(reference: Score | None) -> str:
+    """A warning where the float model, by which answers are judged, gives the same one for all samples; else empty."""
+    if reference is None or reference.metric not in AGREEMENTS or reference.one_answer != 1.0:
+        return ""
+    return (
+        f"the float model gives the same class for all {reference.samples} samples: that the int8 model gives it, too, "
+        "does not show that it tells classes apart; give samples of several, or labels"
+    )
 
 
 def quality(

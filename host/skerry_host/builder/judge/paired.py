@@ -80,7 +80,8 @@ class PairedEvaluation:
         reference, score = self._score(self._reference, count), self._score(own, count)
         right = own.right[:count] if own.by_sample else None
         sampling = Sampling(count, len(self._samples), RISK)
-        settled = self._output_of_classes() if score.tells_apart and own is not self._reference else ""
+        shown = own is not self._reference and (score.tells_apart or score.repeats)
+        settled = self._output_of_classes() if shown else ""
         return Comparison(reference, score, right, sampling, self._channels(own), self._order[:count], settled)
 
     def _output_of_classes(self) -> str:

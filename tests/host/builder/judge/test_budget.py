@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import ChannelSignal, Quality
-from skerry_host.builder.judge.evaluate import Answered, score_of
+from skerry_host.builder.judge.evaluate import Answered, Score, one_sided, score_of
 from skerry_host.builder.judge.gates import Measured, allowed_loss, coarse, far_above, loss, run_gates
 from skerry_host.builder.judge.intervals import bootstrapped
 from skerry_host.builder.judge.tasks.base import Known, Measure, View
@@ -113,6 +113,22 @@ def test_answers_are_told_apart_only_if_no_single_answer_would_reach_the_metric(
     assert tells_apart([0, 1, 2] * 40)
     assert not tells_apart([1] * 120)
     assert not tells_apart([1] * 118 + [0, 2])
+
+
+@pytest.mark.parametrize("classes", [[1] * 120, [1] * 118 + [0, 2]])
+def test_a_model_that_repeats_every_answer_of_the_float_one_is_judged_by_that(classes: list[int]):
+    """However few of them differ: it can do no better, and its scores may lie as near each other as the float ones."""
+    outputs, wrong = {"y": np.eye(3)[classes]}, {"y": np.eye(3)[[2, *classes[1:]]]}
+
+    def scored(outputs: dict[str, np.ndarray], labels: list[int] | None = None) -> Score:
+        known = Known(labels, (np.eye(3)[classes],), len(classes))
+        return score_of(Answered(outputs, known, Task("classification"), View()))
+
+    assert scored(outputs).repeats
+    assert not scored(wrong).repeats
+    assert not scored(outputs, classes).repeats
+    assert bool(one_sided(scored(outputs))) == (len(set(classes)) == 1)
+    assert one_sided(scored(outputs, classes)) == one_sided(None) == ""
 
 
 def test_a_float_model_that_guesses_is_refused_unless_the_recipe_allows_it():
