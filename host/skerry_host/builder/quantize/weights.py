@@ -12,7 +12,7 @@ from skerry_host.builder.modelfile.constants import has_values
 from skerry_host.builder.modelfile.graph import op_name
 
 KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-_DTYPES = {"float32": np.float32, "int8": np.int8, "int32": np.int32}
+_DTYPES = {"float32": np.float32, "int8": np.int8, "int32": np.int32, "int64": np.int64}
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ STEPS = (
     "lookup",
     "quantizer",
     "complete",
+    "bias_room",
     "bias",
     "op_versions",
     "io_type",

@@ -1,0 +1,90 @@
+"""Room for biases: coarser weights where the scale of a bias, input's times weights', would be too fine for it.
+
+The quantizer gives channels whose weights are nearly zero (pruned ones) a scale to match, and then cuts their bias off
+at the largest integer: a channel that is always 6 becomes 0. Such weights may as well be coarse. Jacob et al. (CVPR
+2018), section 2.4, fix the scale of a bias; TensorFlow's converter widens it in the same way. Changes weights and
+biases of such channels only.
+"""
+
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.tflite import read_model, text
+from skerry_host.builder.quantize.step import Draft, Step, always
+from skerry_host.builder.quantize.weights import WeightedLayer, replace, values, weighted
+
+MOST_STEPS = 2.0**30
+"""Of a bias: half of what 32 bits hold, so that the products that are added to it have room, too."""
+_BIASES = {schema.TensorType.INT32: "int32", schema.TensorType.INT64: "int64"}
+
+
+def make_room(model: Any, source: Any) -> int:
+    """Widen the scales in a quantized `schema.ModelT` in place, by the float model; of how many layers."""
+    floats = {_name(source, layer.output): layer for layer in weighted(source)}
+    done = 0
+    for layer in weighted(model):
+        real = floats.get(_name(model, layer.output))
+        if real is None or real.bias is None or real.kind != layer.kind or not _integers(model, layer):
+            continue
+        weight, bias = values(source, real.weight, "float32"), values(source, real.bias, "float32")
+        if weight.shape == tuple(model.subgraphs[0].tensors[layer.weight].shape):
+            done += _widen(model, layer, weight.astype(np.float64), bias.astype(np.float64))
+    return done
+
+
+def least_scales(bias: Array, input_scale: float, output_scale: float) -> Array:
+    """The finest scale of each channel's weights that leaves room for its bias (O,).
+
+    And for a multiplier, that scale times the input's over the output's, which kernels take down to 2**-32 only.
+    """
+    floor: Array = np.maximum(np.abs(bias), output_scale) / (input_scale * MOST_STEPS)
+    return floor
+
+
+def _widen(model: Any, layer: WeightedLayer, weight: Array, bias: Array) -> bool:
+    tensors = model.subgraphs[0].tensors
+    form, input_scale = tensors[layer.weight].quantization, float(tensors[layer.input].quantization.scale[0])
+    scale = np.asarray(form.scale, np.float64)
+    least = least_scales(bias, input_scale, float(tensors[layer.output].quantization.scale[0]))
+    least = least if len(scale) > 1 else least.max(keepdims=True)
+    narrow = scale < least
+    if not narrow.any():
+        return False
+    wide = np.where(narrow, least, scale).astype(np.float32)
+    shape = [1] * weight.ndim
+    shape[layer.out_axis if len(wide) > 1 else 0] = len(wide)
+    steps = np.clip(np.rint(weight / wide.reshape(shape)), -127, 127).astype(np.int8)
+    kept = values(model, layer.weight, "int8")
+    replace(model, layer.weight, np.where(narrow.reshape(shape), steps, kept).astype(np.int8))
+    bias_scale = (wide * np.float32(input_scale)).astype(np.float32)
+    dtype = _BIASES[tensors[layer.bias].type]
+    old, limits = values(model, layer.bias, dtype), np.iinfo(np.int32)
+    new = np.clip(np.rint(bias / bias_scale), limits.min, limits.max)
+    replace(model, layer.bias, np.where(narrow, new, old).astype(dtype))
+    form.scale, tensors[layer.bias].quantization.scale = wide, bias_scale
+    return True
+
+
+def _integers(model: Any, layer: WeightedLayer) -> bool:
+    """Whether a layer multiplies 8-bit weights, without a zero point, and has a whole bias."""
+    tensors = model.subgraphs[0].tensors
+    forms = [tensors[index].quantization for index in (layer.input, layer.weight, layer.output)]
+    if any(form is None or form.scale is None or not len(form.scale) for form in forms):
+        return False
+    plain = tensors[layer.weight].type == schema.TensorType.INT8 and not np.any(forms[1].zeroPoint)
+    return plain and layer.bias is not None and tensors[layer.bias].type in _BIASES
+
+
+def _name(model: Any, index: int) -> str:
+    return text(model.subgraphs[0].tensors[index].name)
+
+
+def _run(draft: Draft) -> Draft:
+    make_room(draft.model, read_model(draft.source.data))
+    return draft
+
+
+STEP = Step("room for biases", always, _run)
