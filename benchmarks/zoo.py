@@ -33,7 +33,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).parent
 CONVERTERS = Path(os.environ.get("SKERRY_CONVERTERS_PYTHON", PROJECT / ".venv/converters/bin/python"))
 TORCH = Path(os.environ.get("SKERRY_TORCH_PYTHON", PROJECT / ".venv/torch/bin/python"))
-CALIBRATION, EVALUATION, TRAINING = 200, 200, 9000
+SAMPLES, TRAINING = 120, 9000
+"""For calibration and for evaluation each; an answer of one class says less than boxes or points do."""
+OF_CLASSES = 200
 SECONDS = 1500
 POINT, RELATIVE = 0.01, 0.02
 WANTED = 0.9
@@ -176,7 +178,8 @@ class Run:
 
     def recipe(self, source: Path) -> None:
         """recipe.toml and its two files of samples."""
-        for name, count, seed in (("calibration", CALIBRATION, 1), ("evaluation", EVALUATION, 2)):
+        count = OF_CLASSES if self.animal.task == "classification" else SAMPLES
+        for name, seed in (("calibration", 1), ("evaluation", 2)):
             if not (self.folder / f"{name}.npz").is_file():
                 np.savez_compressed(self.folder / f"{name}.npz", **MAKERS[self.animal.inputs](count, seed))
         animal = self.animal
