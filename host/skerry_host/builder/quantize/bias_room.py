@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.tflite import read_model, text
-from skerry_host.builder.quantize.step import Draft, Step, always
+from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.quantize.weights import WeightedLayer, replace, values, weighted
 
 MOST_STEPS = 2.0**30
@@ -87,4 +87,4 @@ def _run(draft: Draft) -> Draft:
     return draft
 
 
-STEP = Step("room for biases", always, _run)
+STEP = Step("room for biases", lambda plan: plan.activations != "float", _run)

@@ -43,8 +43,14 @@ def islands(plan: Quantize, weakest: Sequence[str], front: Sequence[str]) -> Ite
             replace(plan, int16_layers=(), keep_float=(*plan.keep_float, *front)),
         )
     layers = tuple(weakest[:FEW])
-    if layers and plan.activations == "int8":
-        yield f"float in {_count(layers)}", replace(plan, int16_layers=(), keep_float=(*plan.keep_float, *layers))
+    if not layers or plan.activations != "int8":
+        return
+    if plan.int16_layers:
+        rest = tuple(name for name in plan.int16_layers if name not in layers)
+        both = replace(plan, int16_layers=rest, keep_float=(*plan.keep_float, *layers))
+        yield f"float in {_count(layers)}, 16 bit in {len(rest)}", both
+    else:
+        yield f"float in {_count(layers)}", replace(plan, keep_float=(*plan.keep_float, *layers))
 
 
 def _count(layers: Sequence[str]) -> str:

@@ -224,7 +224,7 @@ class _Search:
     def _try(self, name: str, plan: Quantize) -> bool:
         try:
             model = self._tools.make(plan)
-            loss = self._tools.loss(model, plan)
+            loss = self._known(model, plan) or self._tools.loss(model, plan)
         except ModelError as error:
             self._steps.append(_failed(name, error))
             return False
@@ -235,6 +235,12 @@ class _Search:
         if kept:
             self._best = _Best(plan, model, loss)
         return kept
+
+    def _known(self, model: bytes, plan: Quantize) -> QuantizationLoss | None:
+        """What the best model loses, if this is the same: many a setting changes nothing in a model."""
+        best = self._best
+        same = best is not None and model == best.model and plan.keep_float == best.plan.keep_float
+        return best.loss if best is not None and same else None
 
 
 def _failed(name: str, error: ModelError | None) -> SearchStep:

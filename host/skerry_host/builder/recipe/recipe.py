@@ -96,11 +96,12 @@ class Quantize(Struct, frozen=True):
     per_channel: bool = True
     io: Literal["int8", "uint8", "int16", "float"] = "int8"
     search: bool | None = None
-    search_steps: Annotated[int, Meta(ge=1, le=100)] = 16
+    search_steps: Annotated[int, Meta(ge=1, le=100)] = 20
     calibrator: Literal["moving-average", "min-max", "percentile", "mse"] = "mse"
     percentile: Annotated[float, Meta(gt=90, le=100)] = 99.99
     weight_ranges: Literal["min-max", "octav"] = "min-max"
     equalize: bool = False
+    dense_by_row: bool = False
     bias_correction: bool = False
     delta_friendly: bool | None = None
     sticky: Annotated[float, Meta(ge=0, le=2)] = 0.0
@@ -143,6 +144,7 @@ class Quantize(Struct, frozen=True):
 STEPS = (
     "equalize",
     "hard_swish",
+    "dense_rows",
     "split_outputs",
     "ranges",
     "lookup",

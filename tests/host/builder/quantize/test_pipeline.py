@@ -48,14 +48,14 @@ def names(plan: Quantize) -> list[str]:
 def test_each_plan_has_its_steps():
     completed = "operators without an entry in the quantizer"
     measured = ["decompose HARD_SWISH", "split outputs of several kinds", "calibrate", "functions of one number"]
-    plain = [*measured, "quantize", completed, "write operator versions"]
+    plain = [*measured, "quantize", completed, "room for biases", "write operator versions"]
     assert names(Quantize()) == plain
     assert names(Quantize(activations="float", io="float")) == ["quantize"]
     wide = Quantize(activations="int16", io="int16", bias_correction=True)
-    assert names(wide) == ["calibrate", "quantize", completed]
-    asked = names(Quantize(equalize=True, bias_correction=True, io="uint8"))
+    assert names(wide) == ["calibrate", "quantize", completed, "room for biases"]
+    asked = names(Quantize(equalize=True, dense_by_row=True, bias_correction=True, io="uint8"))
     added = [name for name in asked if name not in plain]
-    assert added == ["cross-layer equalization", "bias correction", "uint8 inputs and outputs"]
+    assert added == ["cross-layer equalization", "dense layers by row", "bias correction", "uint8 inputs and outputs"]
 
 
 def test_a_step_that_is_added_runs_and_one_that_does_not_apply_is_left_out(monkeypatch, source, samples):
@@ -98,6 +98,7 @@ def test_a_search_goes_through_the_steps_by_search_order():
         "weights clipped (octav)",
         "one scale per tensor",
         "cross-layer equalization",
+        "dense layers by row",
         "bias correction",
     ]
 

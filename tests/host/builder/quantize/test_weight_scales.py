@@ -1,0 +1,84 @@
+"""Scales of weights: a fine one leaves a bias no room, and one for a whole dense layer leaves small rows no signal."""
+
+import numpy as np
+import pytest
+
+from skerry_agent.processing import Feeding
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.signal import sqnr_db
+from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize.bias_room import least_scales
+from skerry_host.builder.quantize.dense_rows import by_rows
+from skerry_host.builder.quantize.pipeline import quantize
+from skerry_host.builder.quantize.weights import values, weighted
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.recipe import Quantize
+from tests.kit.float_graphs import FloatMaker, answers, kinds, options, source_of
+
+RANDOM = np.random.default_rng(11)
+VALUES = RANDOM.normal(0, 1, (32, 4, 4, 3)).astype(np.float32)
+ROWS = RANDOM.normal(0, 1, (32, 12)).astype(np.float32)
+INT16 = Quantize(activations="int16", io="int16")
+
+
+def pruned(weight: float) -> bytes:
+    """A convolution one channel of which has no weights but a bias, as pruned networks have them."""
+    m = FloatMaker()
+    m.real("x", (1, 4, 4, 3))
+    kernel = RANDOM.normal(0, 0.5, (4, 1, 1, 3))
+    kernel[2] = weight
+    reads = ["x", m.constant("kernel", kernel), m.constant("bias", [0.1, -0.2, 6.0, 0.0])]
+    m.real("y", (1, 4, 4, 4))
+    m.op("CONV_2D", reads, ["y"], 1, options("Conv2D", strideW=1, strideH=1, dilationWFactor=1, dilationHFactor=1))
+    return m.data(["x"], ["y"])
+
+
+def dense(outputs: int = 4, rows: int = 1) -> bytes:
+    """A dense layer one row of which reaches three times as far as another."""
+    m = FloatMaker()
+    m.real("x", (rows, 12))
+    weights = RANDOM.normal(0, 1, (outputs, 12)) * np.logspace(0, -0.5, outputs)[:, None]
+    m.real("y", (rows, outputs))
+    m.op("FULLY_CONNECTED", ["x", m.constant("w", weights)], ["y"], 1, options("FullyConnected"))
+    return m.data(["x"], ["y"])
+
+
+@pytest.mark.parametrize("plan", [Quantize(), INT16, Quantize(per_channel=False)], ids=["int8", "int16", "one scale"])
+@pytest.mark.parametrize("weight", [0.0, 1e-13])
+def test_a_channel_without_weights_keeps_its_bias(weight: float, plan: Quantize):
+    source = source_of(pruned(weight))
+    made = quantize(source, Samples.of(VALUES), Feeding(), plan)
+    real, got = (answers(data, VALUES[:, None])[..., 2] for data in (source.data, made))
+    assert real.min() > 5.99
+    assert np.abs(got - real).max() < 0.05
+
+
+def test_weights_that_leave_room_are_not_touched():
+    source = source_of(pruned(0.5))
+    before = read_model(quantize(source, Samples.of(VALUES), Feeding(), Quantize()))
+    (layer,) = weighted(before)
+    form = before.subgraphs[0].tensors[layer.weight].quantization
+    assert np.abs(values(before, layer.weight, "int8")).max(axis=(1, 2, 3)).tolist() == [127] * 4
+    read, written = (before.subgraphs[0].tensors[i].quantization.scale[0] for i in (layer.input, layer.output))
+    assert np.all(form.scale > 1000 * least_scales(np.array([0.1, -0.2, 6.0, 0.0]), read, written))
+
+
+def test_rows_of_a_dense_layer_have_scales_of_their_own_and_the_answer_its_shape():
+    source, samples = source_of(dense()), Samples.of(ROWS)
+    whole, rows = (quantize(source, samples, Feeding(), plan) for plan in (Quantize(), Quantize(dense_by_row=True)))
+    real, one, many = (answers(data, ROWS[:, None]) for data in (source.data, whole, rows))
+    assert kinds(rows) == ["RESHAPE", "CONV_2D", "RESHAPE"]
+    assert real.shape == one.shape == many.shape
+    assert len(read_model(rows).subgraphs[0].tensors) > len(read_model(whole).subgraphs[0].tensors)
+    (layer,) = weighted(read_model(rows))
+    assert len(read_model(rows).subgraphs[0].tensors[layer.weight].quantization.scale) == 4
+    assert sqnr_db(real, many) > sqnr_db(real, one)
+
+
+def test_by_rows_computes_the_same_and_leaves_what_is_named_or_has_one_row():
+    source = source_of(dense(rows=3))
+    samples = RANDOM.normal(0, 1, (4, 3, 12)).astype(np.float32)
+    assert np.allclose(answers(source.data, samples), answers(by_rows(source).data, samples), atol=1e-5)
+    assert by_rows(source, ("y",)).data == source.data
+    with pytest.raises(ModelError, match="no layer"):
+        by_rows(source, ("nothing",))
