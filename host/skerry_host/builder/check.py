@@ -18,7 +18,7 @@ from skerry_host.builder.recipe.recipe import LoadedRecipe, load_recipe
 from skerry_host.builder.runtime.probe import probe
 from skerry_host.builder.sources import onnx
 from skerry_host.builder.sources.kinds import kind_of
-from skerry_host.builder.sources.load import load_source
+from skerry_host.builder.sources.load import load_source, without_custom_operators
 from skerry_host.builder.targets.base import fitted
 from skerry_host.builder.targets.table import for_file
 
@@ -56,10 +56,10 @@ def _checked_model(file: Path, loaded: LoadedRecipe, *, trusted: bool) -> bytes:
         with tempfile.TemporaryDirectory(prefix="skerry-check-") as folder:
             return onnx.prepare(file, plan, Path(folder))[0].read_bytes()
     if kind == "tflite" and not _is_chosen_from(file, loaded):
-        found = probe(file)
+        _done, data, found = without_custom_operators(str(file), file.read_bytes(), probe(file))
         if not found.graph.custom_ops:
             found.require_runs(file)
-            return file.read_bytes()
+            return data
     return load_source(file, plan, trusted=trusted).data
 
 

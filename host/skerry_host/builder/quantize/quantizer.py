@@ -12,6 +12,7 @@ from msgspec.structs import replace as replan
 from skerry_host.builder.modelfile.graph import Graph, Op
 from skerry_host.builder.modelfile.islands import scope
 from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize.decompose import HELPERS
 from skerry_host.builder.quantize.named_layers import meant
 from skerry_host.builder.quantize.step import Draft, Step, always
 from skerry_host.builder.quantize.tensorflow import quantized_by_tensorflow
@@ -36,7 +37,7 @@ def _recipe(plan: Quantize, graph: Graph) -> qtyping.ModelQuantizationRecipe:
     """
     tensorwise, channelwise = qtyping.QuantGranularity.TENSORWISE, qtyping.QuantGranularity.CHANNELWISE
     manager = recipe_manager.RecipeManager()
-    wide = [_exactly(graph, op) for op in meant(graph, plan.int16_layers)]
+    wide = [_exactly(graph, op) for op in _with_helpers(graph, meant(graph, plan.int16_layers))]
     scopes = {".*": plan.activations, **dict.fromkeys(wide, "int16")}
     grains = {_Name.ALL_SUPPORTED: plan.per_channel, **dict.fromkeys(_WEIGHTED, plan.per_channel)}
     for where, activations in scopes.items():
@@ -57,6 +58,12 @@ def _recipe(plan: Quantize, graph: Graph) -> qtyping.ModelQuantizationRecipe:
             else:
                 manager.add_static_config(where, end, 8, 8, tensorwise)
     return manager.get_quantization_recipe()
+
+
+def _with_helpers(graph: Graph, ops: list[Op]) -> list[Op]:
+    """Operators, and the parts that they were decomposed into."""
+    names = {scope(graph, op) + part for op in ops for part in ("", *HELPERS)}
+    return [op for op in graph.ops if scope(graph, op) in names]
 
 
 def _exactly(graph: Graph, op: Op) -> str:

@@ -143,7 +143,7 @@ class Quantize(Struct, frozen=True):
 
 STEPS = (
     "equalize",
-    "hard_swish",
+    "decompose",
     "dense_rows",
     "split_outputs",
     "ranges",

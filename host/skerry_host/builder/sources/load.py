@@ -207,7 +207,7 @@ def _onnx(
 def _tflite(made: _Made, wanted: tuple[Probe, Path]) -> SourceModel:
     path, converted, (found, file) = made.path, made.converted, wanted
     data = file.read_bytes()
-    spelt, data, found = _without_custom(str(path), data, found)
+    spelt, data, found = without_custom_operators(str(path), data, found)
     model = read_model(data)
     if _in_order(model, converted):
         data = write_model(model)
@@ -264,7 +264,7 @@ def _in_order(model: Any, converted: Converted) -> bool:
     return True
 
 
-def _without_custom(name: str, data: bytes, found: Probe) -> tuple[list[str], bytes, Probe]:
+def without_custom_operators(name: str, data: bytes, found: Probe) -> tuple[list[str], bytes, Probe]:
     """A model with custom operators of which it is known how to write them by builtin ones: that, and whether it runs.
 
     What was done is empty, and all as it was, for a model without.

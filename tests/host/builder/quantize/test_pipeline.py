@@ -47,12 +47,12 @@ def names(plan: Quantize) -> list[str]:
 
 def test_each_plan_has_its_steps():
     completed = "operators without an entry in the quantizer"
-    measured = ["decompose HARD_SWISH", "split outputs of several kinds", "calibrate", "functions of one number"]
+    measured = ["decompose activations", "split outputs of several kinds", "calibrate", "functions of one number"]
     plain = [*measured, "quantize", completed, "room for biases", "write operator versions"]
     assert names(Quantize()) == plain
     assert names(Quantize(activations="float", io="float")) == ["quantize"]
     wide = Quantize(activations="int16", io="int16", bias_correction=True)
-    assert names(wide) == ["calibrate", "quantize", completed, "room for biases"]
+    assert names(wide) == ["decompose activations", "calibrate", "quantize", completed, "room for biases"]
     asked = names(Quantize(equalize=True, dense_by_row=True, bias_correction=True, io="uint8"))
     added = [name for name in asked if name not in plain]
     assert added == ["cross-layer equalization", "dense layers by row", "bias correction", "uint8 inputs and outputs"]

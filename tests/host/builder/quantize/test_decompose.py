@@ -1,0 +1,54 @@
+"""Activations that integers have no kernel for are decomposed into ones that have, to 16 bits and in single layers."""
+
+import numpy as np
+import pytest
+
+from skerry_agent.processing import Feeding
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.signal import sqnr_db
+from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize.pipeline import quantize
+from skerry_host.builder.recipe.recipe import Quantize
+from tests.kit.float_graphs import FloatMaker, answers, kinds, options, source_of
+
+RANDOM = np.random.default_rng(7)
+VALUES = RANDOM.normal(0, 2, (32, 4, 4, 4)).astype(np.float32)
+
+
+def network(kind: str) -> bytes:
+    """A product by channel, an activation, a product by channel."""
+    m = FloatMaker()
+    for name in ("x", "h", "act", "y"):
+        m.real(name, (1, 4, 4, 4))
+    m.op("MUL", ["x", m.constant("a", np.linspace(0.5, 1.5, 4))], ["h"], 1, options("Mul"))
+    slopes = [m.constant("slopes", np.linspace(0.05, 0.4, 4).reshape(1, 1, 4))] if kind == "PRELU" else []
+    m.op(kind, ["h", *slopes], ["act"], 1, options("HardSwish") if kind == "HARD_SWISH" else None)
+    m.op("MUL", ["act", m.constant("b", np.linspace(1.5, 0.5, 4))], ["y"], 1, options("Mul"))
+    return m.data(["x"], ["y"])
+
+
+@pytest.mark.parametrize("kind", ["HARD_SWISH", "PRELU"])
+def test_16_bits_have_a_kernel_for_every_part(kind: str):
+    source = source_of(network(kind))
+    made = quantize(source, Samples.of(VALUES), Feeding(), Quantize(activations="int16", io="int16"))
+    assert kind not in kinds(made)
+    graph = describe(read_model(made))
+    assert {graph.tensors[op.outputs[0]].dtype for op in graph.ops} == {"int16"}
+    assert sqnr_db(answers(source.data, VALUES[:, None]), answers(made, VALUES[:, None])) > 60
+
+
+@pytest.mark.parametrize("kind", ["HARD_SWISH", "PRELU"])
+def test_a_layer_that_gets_16_bits_gets_them_in_all_its_parts(kind: str):
+    source = source_of(network(kind))
+    made = quantize(source, Samples.of(VALUES), Feeding(), Quantize(int16_layers=("act",)))
+    graph = describe(read_model(made))
+    wide = {graph.tensors[op.outputs[0]].dtype for op in graph.ops if "act" in graph.tensors[op.outputs[0]].name}
+    assert kind not in kinds(made)
+    assert "int16" in wide
+    assert all(graph.tensors[i].dtype == "int16" for op in graph.ops if op.name in {"RELU", "SUB"} for i in op.outputs)
+
+
+def test_8_bits_keep_their_own_kernel_for_prelu():
+    source = source_of(network("PRELU"))
+    assert "PRELU" in kinds(quantize(source, Samples.of(VALUES), Feeding(), Quantize()))
