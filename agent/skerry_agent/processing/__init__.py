@@ -35,6 +35,7 @@ from skerry_agent.processing.points import Keypoints, Point
 from skerry_agent.processing.sequences import Symbols
 from skerry_agent.processing.tensors import (
     dequantize,
+    fit_input,
     image_shape,
     preprocess,
     quantize,
@@ -77,6 +78,7 @@ __all__ = [
     "differences",
     "document_of",
     "fit",
+    "fit_input",
     "image_shape",
     "iou",
     "join_outputs",

@@ -22,9 +22,7 @@ def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
     """
     if raw.dtype.kind not in ("uifb" if tensor.dtype in _WHOLE else "uif"):
         raise ProcessingError(f"sample has dtype {raw.dtype}, not a numeric one", hint="save it as uint8")
-    if spec.takes_image(tensor):
-        height, width, channels = image_shape(spec, tensor)
-        raw = fit(raw[0] if raw.ndim == 4 and len(raw) == 1 else raw, spec, (height, width), channels)
+    raw = fit_input(raw, spec, tensor)
     wanted = sample_shape(spec, tensor)
     if _squeezed(raw.shape) != _squeezed(wanted):
         want = "x".join(map(str, wanted))
@@ -38,6 +36,17 @@ def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
         return values
     planes = spec.layout == "nchw" and values.ndim == 3
     return np.ascontiguousarray(values.transpose(2, 0, 1))[np.newaxis] if planes else values[np.newaxis]
+
+
+def fit_input(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
+    """A sample with the size and the colours that an input takes, in its own dtype; as it is where that is no image.
+
+    What `preprocess` does first: the rest is the same for all samples of one size. Raises `ProcessingError`.
+    """
+    if not spec.takes_image(tensor):
+        return raw
+    height, width, channels = image_shape(spec, tensor)
+    return fit(raw[0] if raw.ndim == 4 and len(raw) == 1 else raw, spec, (height, width), channels)
 
 
 _WHOLE = {"int32", "int64", "bool"}

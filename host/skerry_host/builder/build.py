@@ -14,6 +14,7 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.targets import CPU, TargetName
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.builder.data.features import features_of
+from skerry_host.builder.data.kept import forget
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
@@ -111,7 +112,10 @@ def build(request: BuildRequest, progress: Progress = silent) -> Build:
     `BuildRefused` when no target passes its gates.
     """
     ready = prepare(request, progress)
-    outcomes = [_attempt(ready, builder) for builder in ready.builders]
+    try:
+        outcomes = [_attempt(ready, builder) for builder in ready.builders]
+    finally:
+        forget(ready.data)
     passed = [one for one in outcomes if isinstance(one, _Judged) and not one.facts.reasons]
     compiled = _compile(ready, passed)
     return _write(ready, outcomes, compiled)
@@ -146,7 +150,7 @@ def _quantize(ready: Prepared, builder: TargetBuilder) -> _Candidate:
     raw = ready.request.previous_golden
     earlier = None if raw is None else load_golden(raw)
     model, size = friendly.chosen.model, input_size(describe_any(friendly.chosen.model), recipe.feeding)
-    samples = positives.by_answer(model, data.evaluation, recipe, size)
+    samples = positives.by_answer(model, data.evaluation, recipe, size, friendly.chosen.compared)
     golden = golden_samples.record(model, samples, recipe.feeding, recipe.golden, earlier)
     return _Candidate(work, friendly.chosen, golden, friendly.remark)
 

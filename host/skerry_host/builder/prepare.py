@@ -17,6 +17,7 @@ from skerry_host.builder.data import lint
 from skerry_host.builder.data.alone import require_readable
 from skerry_host.builder.data.features import features_of
 from skerry_host.builder.data.ids import require_known, require_unscaled
+from skerry_host.builder.data.kept import kept
 from skerry_host.builder.data.load import load_data, with_names
 from skerry_host.builder.data.meaning import class_count, settled
 from skerry_host.builder.data.samples import DataSet
@@ -156,7 +157,7 @@ def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> Data
     classes = class_count(loaded.recipe, source.graph.output_specs())
     own = for_file(".tflite" if source.is_tflite else ".onnx")
     loaded = replace(loaded, recipe=fitted(loaded.recipe, source.graph, own))
-    return load_data(loaded, source.graph.input_specs(), classes, progress)
+    return kept(load_data(loaded, source.graph.input_specs(), classes, progress))
 
 
 def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:

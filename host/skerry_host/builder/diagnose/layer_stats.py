@@ -9,6 +9,13 @@ from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.judge.signal import CEILING_DB, decibels
 
+_Span = tuple[Array, Array, Array, Array]
+"""Of each channel the least and the largest value of the float model, and of the other one."""
+BLOCK = 1 << 13
+"""Values that are widened at a time: they stay near the processor, and no library splits their sums over threads."""
+LANES = 256
+"""Values that extremes are taken of side by side."""
+
 
 class LayerStats(Struct, frozen=True):
     """One activation of the int8 model, in the order of execution, compared with the float model's of the same name.
@@ -49,26 +56,30 @@ class LayerStatsCollector:
         self._signal = self._noise = self._dot = self._other = 0.0
         self._clipped = self._count = 0
         self._peak = 0.0
-        self._span: tuple[Array, Array, Array, Array] | None = None
+        self._span: _Span | None = None
 
     def add(self, reference: Array, got: Array) -> None:
         """One sample's real values."""
-        a, b = reference.astype(np.float64).ravel(), got.astype(np.float64).ravel()
+        spans = (*_channel_ranges(reference), *_channel_ranges(got))
+        low, high, _dark, _bright = spans
+        inside = bool(low.min(initial=np.inf) >= self._low and high.max(initial=-np.inf) <= self._high)
+        ones, others = reference.reshape(-1), got.reshape(-1)
+        for start in range(0, ones.size, BLOCK):
+            self._add_block(ones[start : start + BLOCK], others[start : start + BLOCK], inside=inside)
+        self._count += ones.size
+        self._peak = max(self._peak, *(float(np.abs(end).max(initial=0.0)) for end in (low, high)))
+        self._span = spans if self._span is None else _wider(self._span, spans)
+
+    def _add_block(self, reference: Array, got: Array, *, inside: bool) -> None:
+        """Some of a sample's values (n,); `inside`: none of the whole sample's is clipped."""
+        a, b = reference.astype(np.float64), got.astype(np.float64)
         self._signal += float(a @ a)
         self._other += float(b @ b)
         self._dot += float(a @ b)
-        self._noise += float(np.square(a - b).sum())
-        self._clipped += int(((a < self._low) | (a > self._high)).sum())
-        self._count += a.size
-        self._peak = max(self._peak, float(np.abs(a).max(initial=0.0)))
-        low, high = _channel_ranges(reference)
-        dark, bright = _channel_ranges(got)
-        if self._span is None:
-            self._span = (low, high, dark, bright)
-        else:
-            was = self._span
-            pick = (np.minimum, np.maximum, np.minimum, np.maximum)
-            self._span = tuple(f(x, y) for f, x, y in zip(pick, was, (low, high, dark, bright), strict=True))  # type: ignore[assignment]
+        if not inside:
+            self._clipped += int(np.count_nonzero((a < self._low) | (a > self._high)))
+        a -= b
+        self._noise += float(a @ a)
 
     @property
     def sqnr_db(self) -> float:
@@ -105,7 +116,23 @@ def _limits(spec: TensorSpec) -> tuple[float, float]:
     return ((limits.min - spec.zero_point - 0.5) * spec.scale, (limits.max - spec.zero_point + 0.5) * spec.scale)
 
 
+def _wider(one: _Span, other: _Span) -> _Span:
+    """The extremes of two samples."""
+    pick = (np.minimum, np.maximum, np.minimum, np.maximum)
+    low, high, dark, bright = (choose(x, y) for choose, x, y in zip(pick, one, other, strict=True))
+    return low, high, dark, bright
+
+
 def _channel_ranges(values: Array) -> tuple[Array, Array]:
     """Smallest and largest value of each channel (last axis)."""
-    rows = values.reshape(-1, values.shape[-1] if values.ndim else 1)
+    channels = values.shape[-1] if values.ndim else 1
+    rows = values.reshape(-1, channels)
+    together = max(1, min(len(rows), LANES // max(1, channels)))
+    whole = len(rows) // together * together
+    if together > 1:  # numpy takes a step for each row, however short it is
+        wide, rest = rows[:whole].reshape(-1, together * channels), rows[whole:]
+        lowest, highest = wide.min(axis=0), wide.max(axis=0)
+        low_rows = np.concatenate([lowest.reshape(together, channels), rest])
+        high_rows = np.concatenate([highest.reshape(together, channels), rest])
+        return low_rows.min(axis=0), high_rows.max(axis=0)
     return rows.min(axis=0), rows.max(axis=0)

@@ -4,6 +4,7 @@ Knows no format: it asks models for their activations. Measures only; `advice` s
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,11 +57,13 @@ def layers(
     shared = [name for name, spec in quantized.specs.items() if name in specs and specs[name].shape == spec.shape]
     collectors = {name: LayerStatsCollector(quantized.specs[name]) for name in shared}
     some = (samples[index] for index in range(min(SAMPLES, len(samples))))
-    for sample in watched(some, "comparing layers with the float model", progress, of=min(SAMPLES, len(samples))):
-        reference.run(sample, feeding)
-        quantized.run(sample, feeding)
-        for name in shared:
-            collectors[name].add(reference.real(name), quantized.real(name))
+    with ThreadPoolExecutor(1) as beside:  # both run for seconds, each on one core
+        for sample in watched(some, "comparing layers with the float model", progress, of=min(SAMPLES, len(samples))):
+            running = beside.submit(reference.run, sample, feeding)
+            quantized.run(sample, feeding)
+            running.result()
+            for name in shared:
+                collectors[name].add(reference.real(name), quantized.real(name))
     return _chain(quantized.written, collectors)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from skerry_agent.processing import Array, Feeding, dequantize, join_outputs
 from skerry_agent.wire.manifest import ChannelSignal, Figure, Quality
+from skerry_host.builder.data.kept import fitting
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.intervals import bootstrapped, wilson
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
@@ -60,8 +61,9 @@ class Score:
 
 def evaluate(model: bytes, samples: Samples, feeding: Feeding, task: Task, progress: Progress = silent) -> Score:
     """Run a model over all samples and score its outputs; without labels and float outputs all are right."""
-    outputs = real_outputs(model, run_all(model, samples.inputs, feeding, progress))
-    view = view_of(describe_any(model), feeding, samples)
+    graph = describe_any(model)
+    outputs = real_outputs(model, run_all(model, *fitting(samples.inputs, feeding, graph.input_specs()), progress))
+    view = view_of(graph, feeding, samples)
     return score_of(Answered(outputs, samples, task, view), labels_of(samples, task))
 
 

@@ -7,16 +7,17 @@ runtime's own kernels differ on them. Decides nothing about the model: `gates` d
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from msgspec import Struct
 
 from skerry_agent.processing import Array, Feeding, GoldenSet, compare_golden, constant, differences
-from skerry_agent.wire.manifest import Golden
+from skerry_agent.wire.manifest import Golden, TensorSpec
+from skerry_host.builder.data.kept import fitting
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.recipe.recipe import GoldenPlan
-from skerry_host.builder.runtime.session import Session, is_stateful, stacked
+from skerry_host.builder.runtime.session import Sessions, is_stateful, stacked
 
 CANDIDATES = 4
 """How many candidates are tried for each golden sample."""
@@ -26,6 +27,17 @@ MOST_SAMPLES, MOST_BYTES = 64, 2 * 1024 * 1024
 ALLOWANCE = 2
 """A device may differ by this many times what the runtime's own kernels do: there are more kernels than two."""
 _STRICT = Golden(max_lsb=0, min_top1=1.0)
+
+
+class Runs(Protocol):
+    """A loaded model, or several of it side by side."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Its inputs."""
+
+    def answers(self, rows: Sequence[Sequence[Array]], /) -> list[Array]:
+        """For each output one array (N, ...) over ready inputs."""
 
 
 class Recorded(Struct, frozen=True, eq=False):
@@ -55,14 +67,14 @@ def record(
     golden file is as small as what changed in the outputs. A model with states gets the first samples of
     each class in their order, each with the states that the samples before it lead to.
     """
-    session, other = Session(model), Session(model, default_kernels=False)
-    in_order = is_stateful(session.graph, feeding)
-    wanted = plan.samples if in_order else max(plan.samples, _covering(samples.classes, session))
+    sessions, others = Sessions(model, feeding), Sessions(model, feeding, default_kernels=False)
+    in_order = is_stateful(sessions.graph, feeding)
+    wanted = plan.samples if in_order else max(plan.samples, _covering(samples.classes, sessions))
     indices = choose(samples.classes, wanted if in_order else CANDIDATES * wanted)
-    taken = _answered(session, _tensors(session, samples, feeding, indices))
-    elsewhere = replay(other, taken)
+    taken = _answered(sessions, _tensors(sessions, samples, feeding, indices))
+    elsewhere = replay(others, taken)
     if not in_order:
-        labels, costs = samples.classes[indices], instability(session, taken, elsewhere)
+        labels, costs = samples.classes[indices], instability(sessions, taken, elsewhere)
         order = choose(labels, wanted, costs)
         if earlier is not None:
             worst = max(Golden().max_lsb, *(costs[i] for i in order))
@@ -73,9 +85,9 @@ def record(
     return Recorded(taken, _limits(plan, apart.max_lsb, apart.top1), apart.max_lsb)
 
 
-def _covering(labels: Array, session: Session) -> int:
+def _covering(labels: Array, sessions: Sessions) -> int:
     """How many samples have one of each class, as far as that is bearable."""
-    size = sum(prod(tensor.shape) * np.dtype(tensor.dtype).itemsize for tensor in session.inputs)
+    size = sum(prod(tensor.shape) * np.dtype(tensor.dtype).itemsize for tensor in sessions.inputs)
     return min(len(np.unique(labels)), MOST_SAMPLES, MOST_BYTES // max(1, size))
 
 
@@ -98,11 +110,11 @@ def _limits(plan: GoldenPlan, spread_lsb: int, top1: float) -> Golden:
     )
 
 
-def instability(session: Session, golden: GoldenSet, elsewhere: Sequence[Array]) -> list[int]:
+def instability(sessions: Runs, golden: GoldenSet, elsewhere: Sequence[Array]) -> list[int]:
     """For each sample the steps by which its answer moves: `elsewhere`, and with inputs a step up or down."""
     rng = np.random.default_rng(0)
     moved = [elsewhere]
-    moved += [replay(session, _shaken(golden, rng)) for _ in range(NOISY_RUNS)]
+    moved += [replay(sessions, _shaken(golden, rng)) for _ in range(NOISY_RUNS)]
     steps: list[int] = np.max([differences(golden.outputs, outputs) for outputs in moved], axis=(0, 1)).tolist()
     return steps
 
@@ -132,22 +144,16 @@ def _clipped(values: Array, dtype: np.dtype[Any]) -> Array:
     return np.clip(values, info.min, info.max)
 
 
-def replay(session: Session, golden: GoldenSet) -> tuple[Array, ...]:
+def replay(sessions: Runs, golden: GoldenSet) -> tuple[Array, ...]:
     """The outputs of a model for recorded inputs: one array (N, ...) per output."""
-    return outputs_of(session, [golden.sample(i, session.inputs) for i in range(len(golden))])
+    return tuple(sessions.answers([golden.sample(i, sessions.inputs) for i in range(len(golden))]))
 
 
 def problem(model: bytes, golden: GoldenSet) -> str:
     """Why recorded outputs cannot be used; empty if a freshly loaded model repeats them to the last bit."""
     same = constant(golden.outputs)
-    result = compare_golden(golden.outputs, replay(Session(model), golden), _STRICT)
+    result = compare_golden(golden.outputs, replay(Sessions(model, Feeding()), golden), _STRICT)
     return same or ("" if result.ok else result.detail)
-
-
-def outputs_of(session: Session, rows_in: Sequence[Sequence[Array]]) -> tuple[Array, ...]:
-    """One array (N, ...) per output for ready inputs (1, ...)."""
-    rows = [session.run(tensors) for tensors in rows_in]
-    return tuple(stacked(column) for column in zip(*rows, strict=True))
 
 
 def choose(labels: Array, count: int, cost: Sequence[float] = ()) -> list[int]:
@@ -162,22 +168,24 @@ def choose(labels: Array, count: int, cost: Sequence[float] = ()) -> list[int]:
     return [index for index, _ in zip(turns, range(count), strict=False)]
 
 
-def _tensors(session: Session, samples: Samples, feeding: Feeding, indices: list[int]) -> list[list[Array]]:
+def _tensors(sessions: Sessions, samples: Samples, feeding: Feeding, indices: list[int]) -> list[list[Array]]:
     """The inputs of each sample; where outputs are fed back, with the states that the samples before lead to."""
     if not feeding.feedback:
-        return [session.tensors(samples.inputs[index], feeding) for index in indices]
+        inputs, left = fitting(samples.inputs, feeding, sessions.inputs)
+        return [left.tensors(inputs[index], sessions.inputs) for index in indices]
     found, wanted = {}, set(indices)
-    for index in range(max(indices, default=-1) + 1):
-        sample = samples.inputs[index]
-        if index in wanted:
-            found[index] = session.tensors(sample, feeding)
-        session.run_raw(sample, feeding)
+    with sessions.lent() as session:
+        for index in range(max(indices, default=-1) + 1):
+            sample = samples.inputs[index]
+            if index in wanted:
+                found[index] = session.tensors(sample, feeding)
+            session.run_raw(sample, feeding)
     return [found[index] for index in indices]
 
 
-def _answered(session: Session, rows: list[list[Array]]) -> GoldenSet:
+def _answered(sessions: Sessions, rows: list[list[Array]]) -> GoldenSet:
     columns = tuple(stacked(column) for column in zip(*rows, strict=True))
-    return GoldenSet(columns, outputs_of(session, rows))
+    return GoldenSet(columns, tuple(sessions.answers(rows)))
 
 
 def _rows(arrays: Sequence[Array], indices: list[int]) -> tuple[Array, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from skerry_agent.processing import Array, Feeding
 from skerry_agent.wire.manifest import ChannelSignal
 from skerry_host.build_record import Sampling
+from skerry_host.builder.data.kept import fitting
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.channels import ChannelSums, OutputForm, channel_signals, is_one_kind, output_scales
 from skerry_host.builder.judge.evaluate import Answered, Score, labels_of, real_outputs, score_of
@@ -189,12 +190,13 @@ class _Answers:
 
     def run(self, samples: Samples, chosen: Array, feeding: Feeding, progress: Progress) -> None:
         """Add the answers for the chosen samples, no more at a time than fit into memory."""
-        self._sessions = self._sessions or Sessions(self.model, feeding, len(chosen))
+        inputs, left = fitting(samples.inputs, feeding, self.graph.input_specs())
+        self._sessions = self._sessions or Sessions(self.model, left, len(chosen))
         values = sum(math.prod(spec.shape) for spec in self.graph.output_specs())
         most = max(1, AT_ONCE // max(1, 4 * values))
         for start in range(0, len(chosen), most):
             part = chosen[start : start + most]
-            self._add(real_outputs(self.model, self._sessions.run(samples.inputs, part, progress)), len(part))
+            self._add(real_outputs(self.model, self._sessions.run(inputs, part, progress)), len(part))
 
     def _add(self, real: dict[str, Array], count: int) -> None:
         if not self.outputs:

@@ -8,20 +8,24 @@ neither.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
-from skerry_agent.processing import Array, GoldenSet, dequantize, join_outputs
+from skerry_agent.processing import Array, Feeding, GoldenSet, dequantize, join_outputs
 from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline
+from skerry_host.builder.data.kept import fitting
 from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.evaluate import Score
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.tasks import classification
 from skerry_host.builder.judge.tasks.base import Case, Classes, Size, TaskRules, View, input_size, picture_preprocess
 from skerry_host.builder.judge.tasks.detection import NOTHING
 from skerry_host.builder.judge.tasks.table import TASKS
+from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.recipe import Recipe
-from skerry_host.builder.runtime.session import Session, Sessions, keeps_variables
+from skerry_host.builder.runtime.session import Sessions, keeps_variables
 
 SCANNED = 512
 """Held-out samples among which golden ones are looked for."""
@@ -48,29 +52,71 @@ def baseline(outputs: Sequence[Array], recipe: Recipe, size: Size) -> Baseline |
     return Baseline(float(np.mean(found)), len(found), negative if recipe.task == CLASSIFICATION else None)
 
 
-def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Samples:
+class Heard(Protocol):
+    """What a model has answered already: `compare` of `paired` gives it."""
+
+    @property
+    def score(self) -> Score:
+        """With real-valued outputs (M, ...)."""
+
+    @property
+    def places(self) -> Array:
+        """Of the samples (M,) that these answer, in the set."""
+
+
+def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size, heard: Heard | None = None) -> Samples:
     """At most `SCANNED` of the samples, labelled by what the model answers, for `golden.record` to take in turn.
 
     Of a labelled class only samples that are answered rightly, if there are any; of several classes in a sample it is
     the rarest one. A model that keeps variables gets all samples in their order, and so do tasks whose answers are of
-    no class; of one that is fed back what it said the first ones are labelled, for they are a stream.
+    no class; of one that is fed back what it said the first ones are labelled, for they are a stream. `heard` is what
+    the model has answered before: it is not asked again.
     """
-    session, rules = Session(model), TASKS[recipe.task]
-    if rules.classes is None or keeps_variables(session.graph):
+    graph, rules = describe_any(model), TASKS[recipe.task]
+    if rules.classes is None or keeps_variables(graph):
         return samples
     if recipe.feeding.feedback:
-        stream = samples.subset(range(min(SCANNED, len(samples))))
-        raw = Sessions(model, recipe.feeding).run(stream.inputs, range(len(stream)))
-        return replace(stream, truth=_rarest(rules.classes(_real(raw, session.graph), _case(recipe, size))))
-    chosen = np.array(choose(_kinds_of_truth(samples, rules), SCANNED))
-    raw = Sessions(model, recipe.feeding, len(chosen)).run(samples.inputs, chosen)
-    shown = rules.classes(_real(raw, session.graph), _case(recipe, size))
+        chosen = np.arange(min(SCANNED, len(samples)))
+    else:
+        chosen = np.array(choose(_kinds_of_truth(samples, rules), SCANNED))
     taken = samples.subset(chosen)
+    shown = rules.classes(_answers(model, samples, chosen, recipe.feeding, heard), _case(recipe, size))
+    if recipe.feeding.feedback:
+        return replace(taken, truth=_rarest(shown))
     if recipe.task == CLASSIFICATION and taken.truth is not None:
         return _answered_rightly(taken, shown)
     if taken.truth is not None and rules.truth_classes is not None:
         shown = [said & there for said, there in zip(shown, rules.truth_classes(taken.truth), strict=True)]
     return replace(taken, truth=_rarest(shown))
+
+
+def _answers(model: bytes, samples: Samples, chosen: Array, feeding: Feeding, heard: Heard | None) -> list[Array]:
+    """The real-valued outputs (N, ...) for the chosen samples; the model runs only for those that are not heard.
+
+    A stream of which one is not heard is run from its beginning.
+    """
+    rows = {} if heard is None else {int(place): row for row, place in enumerate(heard.places)}
+    known = np.array([int(place) in rows for place in chosen], bool)
+    if feeding.feedback and not known.all():
+        known[:] = False
+    fresh = [] if known.all() else _run(model, samples, chosen[~known], feeding)
+    if heard is None or not known.any():
+        return fresh
+    taken = [rows[int(place)] for place in chosen[known]]
+    made = []
+    for at, part in enumerate(heard.score.outputs.values()):
+        both = np.empty((len(chosen), *part.shape[1:]), part.dtype)
+        both[known] = part[taken]
+        if fresh:
+            both[~known] = fresh[at]
+        made.append(both)
+    return made
+
+
+def _run(model: bytes, samples: Samples, chosen: Array, feeding: Feeding) -> list[Array]:
+    graph = describe_any(model)
+    inputs, left = fitting(samples.inputs, feeding, graph.input_specs())
+    return _real(Sessions(model, left, len(chosen)).run(inputs, chosen), graph)
 
 
 def _answered_rightly(taken: Samples, shown: Classes) -> Samples:

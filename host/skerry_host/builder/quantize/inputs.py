@@ -10,6 +10,7 @@ import numpy as np
 
 from skerry_agent.processing import Array, Feeding, Sample
 from skerry_agent.wire.manifest import TensorSpec
+from skerry_host.builder.data.kept import fitting
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import SourceModel
@@ -28,9 +29,10 @@ class Inputs:
 
     def __iter__(self) -> Iterator[list[Array]]:
         """One array for each input, in the model's order."""
-        if not self.feeding.feedback:
-            return (self.feeding.tensors(sample, self.tensors) for sample in self.samples)
-        return self._stream()
+        if self.feeding.feedback:
+            return self._stream()
+        samples, feeding = fitting(self.samples.inputs, self.feeding, self.tensors)
+        return (feeding.tensors(samples[at], self.tensors) for at in range(len(samples)))
 
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:

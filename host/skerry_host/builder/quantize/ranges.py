@@ -40,13 +40,13 @@ def measure(source: SourceModel, inputs: Inputs, plan: Quantize, progress: Progr
     """
     trained = {name: _range(low, high) for name, (low, high) in source.trained.items()}
     tensors = [source.graph.tensors[index] for index in source.graph.inputs]
-    limits = zip(tensors, inputs.input_ranges(), strict=True)
-    given = {tensor.name: _range(*found) for tensor, found in limits if tensor.dtype == "float32"}
-    return _measured(source, inputs, plan, progress) | given | trained
-
-
-def _measured(source: SourceModel, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
     runs = _Runs(source, inputs, progress)
+    limits = zip(tensors, _input_ranges(runs), strict=True)
+    given = {tensor.name: _range(*found) for tensor, found in limits if tensor.dtype == "float32"}
+    return _measured(runs, plan) | given | trained
+
+
+def _measured(runs: "_Runs", plan: Quantize) -> Ranges:
     if plan.calibrator in UPDATES:
         return _copied(_extremes(runs, plan.calibrator))
     clip = clip_by_error if plan.calibrator == "mse" else lambda h: clip_by_share(h, plan.percentile / 100)
@@ -74,6 +74,11 @@ class _Runs:
 
     def __hash__(self) -> int:
         return hash((self.source.data, id(self.inputs.samples)))
+
+
+@lru_cache(maxsize=4)
+def _input_ranges(runs: _Runs) -> list[tuple[float, float]]:
+    return runs.inputs.input_ranges()
 
 
 @lru_cache(maxsize=4)

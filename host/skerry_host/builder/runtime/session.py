@@ -45,6 +45,10 @@ class Session:
         """The outputs, batch of 1 included, for inputs of the model's shapes and dtypes; raises `ModelError`."""
         return self._runner(tensors)
 
+    def answers(self, rows: Sequence[Sequence[Array]]) -> list[Array]:
+        """For each output one array (N, ...) over ready inputs, N > 0."""
+        return [stacked(column) for column in zip(*map(self.run, rows), strict=True)]
+
     def tensors(self, sample: Sample, feeding: Feeding) -> list[Array]:
         """A raw sample as all inputs, preprocessed as a device does it, with what was fed back so far."""
         return feeding.tensors(sample, self.inputs, self._states)
@@ -105,15 +109,17 @@ class Sessions:
     A stateful model is loaded once, and gets its samples in their order.
     """
 
-    __slots__ = ("_cores", "_feeding", "_idle")
+    __slots__ = ("_cores", "_feeding", "_idle", "graph", "inputs")
 
-    def __init__(self, data: bytes, feeding: Feeding, most: int = WORKERS) -> None:
-        in_order = is_stateful(describe_any(data), feeding)
+    def __init__(self, data: bytes, feeding: Feeding, most: int = WORKERS, *, default_kernels: bool = True) -> None:
+        self.graph = describe_any(data)
+        self.inputs = self.graph.input_specs()
+        in_order = is_stateful(self.graph, feeding)
         self._cores = 1 if in_order else max(1, min(WORKERS, most, os.cpu_count() or 1))
         self._feeding = feeding
         self._idle: SimpleQueue[Session] = SimpleQueue()
         for _ in range(self._cores):
-            self._idle.put(Session(data))
+            self._idle.put(Session(data, default_kernels=default_kernels))
 
     def run(self, samples: SampleSequence, chosen: Sequence[int] | Array, progress: Progress = silent) -> list[Array]:
         """For each output one array (N, ...) over the chosen ones of raw samples, N > 0."""
@@ -126,12 +132,27 @@ class Sessions:
             rows = [row for _part, answers in tasks for row in answers]
         return [stacked(column) for column in zip(*rows, strict=True)]
 
-    def _rows(self, samples: SampleSequence, part: Array) -> list[list[Array]]:
+    def answers(self, rows: Sequence[Sequence[Array]]) -> list[Array]:
+        """For each output one array (N, ...) over ready inputs of the model's shapes and dtypes, N > 0."""
+        with ThreadPoolExecutor(self._cores) as pool:
+            return [stacked(column) for column in zip(*pool.map(self._answer, rows), strict=True)]
+
+    @contextmanager
+    def lent(self) -> Iterator[Session]:
+        """One of the loaded models, for a while."""
         session = self._idle.get()
         try:
-            return [session.run_raw(samples[int(index)], self._feeding) for index in part]
+            yield session
         finally:
             self._idle.put(session)
+
+    def _answer(self, tensors: Sequence[Array]) -> list[Array]:
+        with self.lent() as session:
+            return session.run(tensors)
+
+    def _rows(self, samples: SampleSequence, part: Array) -> list[list[Array]]:
+        with self.lent() as session:
+            return [session.run_raw(samples[int(index)], self._feeding) for index in part]
 
 
 def stacked(rows: Sequence[Array]) -> Array:

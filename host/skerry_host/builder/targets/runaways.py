@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from skerry_agent.processing import Array, Feeding
+from skerry_host.builder.data.kept import fitting
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.evaluate import real_outputs
+from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.runtime.session import Sessions
 
 FAR = 8.0
@@ -58,9 +60,10 @@ def runaways(peaks: Array) -> Array:
 
 def _peaks(model: bytes, samples: Samples, feeding: Feeding) -> dict[str, Array]:
     """The largest magnitude of each sample (N,) in each output."""
-    sessions, parts = Sessions(model, feeding, len(samples)), dict[str, list[Array]]()
+    inputs, left = fitting(samples.inputs, feeding, describe_any(model).input_specs())
+    sessions, parts = Sessions(model, left, len(samples)), dict[str, list[Array]]()
     for start in range(0, len(samples), CHUNK):
         some = range(start, min(start + CHUNK, len(samples)))
-        for name, values in real_outputs(model, sessions.run(samples.inputs, some)).items():
+        for name, values in real_outputs(model, sessions.run(inputs, some)).items():
             parts.setdefault(name, []).append(np.abs(values).reshape(len(some), -1).max(axis=1))
     return {name: np.concatenate(found) for name, found in parts.items()}

@@ -1,19 +1,22 @@
 """Positive answers of a build: their usual share, and golden inputs that have them, of every class."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.processing import GoldenSet, load_golden, parse_npz
+from skerry_agent.processing import GoldenSet, Sample, SampleSequence, load_golden, parse_npz
 from skerry_agent.wire.manifest import Baseline, Postprocess
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.evaluate import Score, real_outputs
 from skerry_host.builder.judge.golden import record
 from skerry_host.builder.judge.positives import NOTHING, SCANNED, _rarest, baseline, by_answer, problem, remark
 from skerry_host.builder.modelfile.graph import Graph, Tensor
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import GoldenPlan, Labels, Recipe, load_recipe
-from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.runtime.session import Session, run_all
 from tests.kit.recipes import FASHION, MakeRecipe
 from tests.kit.running_sum import running_sum
 
@@ -105,6 +108,44 @@ def test_golden_samples_are_answered_with_every_class(model: bytes, plan: Recipe
         assert answers.run_raw(raw, plan.feeding)[0].argmax() == label
     golden = record(model, chosen, plan.feeding, GoldenPlan(samples=16)).golden
     assert {int(row.argmax()) for row in golden.outputs[0]} == set(range(10))
+
+
+@dataclass
+class Counted:
+    """Samples, and which of them were read."""
+
+    inputs: SampleSequence
+    reads: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> Sample:
+        self.reads.append(index)
+        return self.inputs[index]
+
+
+@pytest.mark.parametrize("known", [0, 40, 150, 200])
+def test_what_a_model_has_answered_already_is_not_asked_again(model: bytes, plan: Recipe, samples: Samples, known: int):
+    few = samples.subset(range(200))
+    places = np.random.default_rng(1).permutation(200)[:known]
+    counted = Counted(few.inputs)
+    asked = Samples(counted, few.truth)
+    outputs = real_outputs(model, run_all(model, few.inputs, plan.feeding))
+    heard = Heard(Score("accuracy", known, 1.0, (0.0, 1.0), {n: part[places] for n, part in outputs.items()}), places)
+    chosen = by_answer(model, asked, plan, SIZE, heard)
+    assert sorted(counted.reads) == sorted(set(range(200)) - set(places.tolist()))
+    wanted = by_answer(model, few, plan, SIZE)
+    assert list(chosen.truth or ()) == list(wanted.truth or ())
+    assert all(np.array_equal(one[0], other[0]) for one, other in zip(chosen, wanted, strict=True))
+
+
+@dataclass
+class Heard:
+    """What a model has answered before."""
+
+    score: Score
+    places: np.ndarray
 
 
 def test_without_labels_the_models_own_answers_are_the_classes(model: bytes, plan: Recipe, samples: Samples):

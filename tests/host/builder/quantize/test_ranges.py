@@ -3,11 +3,12 @@
 import numpy as np
 from msgspec.structs import replace
 
-from skerry_agent.processing import Feeding
+from skerry_agent.processing import Feeding, Sample
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.data.samples import Columns, Samples
 from skerry_host.builder.quantize.inputs import Inputs
 from skerry_host.builder.quantize.ranges import calibrators, measure
+from skerry_host.builder.recipe.progress import silent
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import load_source
 from tests.kit.recipes import FASHION
@@ -35,3 +36,21 @@ def test_a_search_through_the_calibrators_runs_the_model_once_for_each_kind_of_m
     assert told
     assert again.keys() == anew.keys()
     assert all(again[name] == anew[name] for name in again)
+
+
+def test_what_the_inputs_reach_is_looked_at_once_for_all_plans():
+    """Each of a search's candidates preprocessed every calibration sample for it, a third of what calibrating took."""
+
+    class Counted(Columns):
+        def __getitem__(self, index: int) -> Sample:
+            read.append(index)
+            return Columns.__getitem__(self, index)
+
+    read: list[int] = []
+    source = load_source(FASHION / "fashion-1.0.0.tflite")
+    samples = Samples(Counted((np.load(FASHION / "calibration.npz")["inputs"][:4],)))
+    plans = [Quantize(), *(plan for _name, plan in calibrators(Quantize()))]
+    ranges = [measure(source, Inputs(samples, PREP, source), plan, silent) for plan in plans]
+    runs = len(("min-max", "moving-average", "distributions", "limits"))
+    assert read.count(3) == runs
+    assert all(one.keys() == ranges[0].keys() for one in ranges)

@@ -22,6 +22,7 @@ from skerry_agent.processing import (
     of_sample,
 )
 from skerry_agent.wire.manifest import Figure, Preprocess, TensorSpec
+from skerry_host.builder.data.kept import shapes_of
 from skerry_host.builder.judge.intervals import bootstrapped
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.errors import RecipeError
@@ -78,7 +79,7 @@ class SampleSizes:
     def __getitem__(self, index: int) -> Size:
         place = int(self._places[index])
         if place not in self._known:
-            shape = self._inputs[place][self._at].shape
+            shape = shapes_of(self._inputs, place)[self._at]
             shape = shape[1:] if len(shape) == 4 else shape  # a batch of 1 is as good as none
             self._known[place] = (shape[0], shape[1]) if len(shape) > 1 else (1, 1)
         return self._known[place]
