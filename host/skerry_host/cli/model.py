@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def report_on_refusal(path: Path | None) -> Iterator[None]:
-    """Write the report of a refused build to `path`, and pass the refusal on."""
+    """Write the report of a refused build to `path`, say in the refusal where it is, and pass it on."""
     from skerry_host.builder.recipe.errors import BuildRefused  # noqa: PLC0415
 
     try:
         yield
     except BuildRefused as refused:
         _keep(path, refused.report)
+        if path is not None:
+            refused.reported(str(path))
         raise
 
 

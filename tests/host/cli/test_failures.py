@@ -9,6 +9,7 @@ import click
 import pytest
 
 from skerry_host import failure_log
+from skerry_host.builder.recipe.errors import BuildRefused
 from skerry_host.cli.main import cli, run
 from skerry_host.cli.progress import lines
 
@@ -54,6 +55,17 @@ def test_what_nobody_foresaw_is_kept_with_its_traceback(failing, capsys, tmp_pat
     (path,) = re.findall(r"\S+skerry-failure-\S+\.log", capsys.readouterr().err)
     assert "Traceback" in Path(path).read_text()
     assert "ZeroDivisionError: by zero" in Path(path).read_text()
+
+
+TRIED = ["as in the recipe: 9.0 dB", "calibrator mse: 9.5 dB"]
+
+
+@pytest.mark.parametrize("failing", [BuildRefused("net-1", ["too little"], "", {}, TRIED)], indirect=True)
+def test_what_a_refused_build_has_tried_follows_the_reasons_line_by_line(failing, capsys):
+    assert run(["fail"]) == 1
+    error, *tried = capsys.readouterr().err.splitlines()
+    assert error == "error: build of net-1 refused: too little; --report FILE also writes its report"
+    assert tried == [f"search: {line}" for line in TRIED]
 
 
 def test_where_no_log_can_be_written_the_line_is_there_all_the_same(monkeypatch):
