@@ -1,6 +1,9 @@
 """No failure of a command is a traceback: people get a line, programs an error, and what nobody foresaw has a log."""
 
+import contextlib
+import io
 import json
+import os
 import re
 import threading
 from pathlib import Path
@@ -11,7 +14,8 @@ import pytest
 from skerry_host import failure_log
 from skerry_host.builder.recipe.errors import BuildRefused
 from skerry_host.cli.main import cli, run
-from skerry_host.cli.progress import lines
+from skerry_host.cli.progress import lines, steps
+from tests.kit.waiting import eventually
 
 RAISED = {
     "an exception of nobody": (AssertionError(), "internal", "this command failed unexpectedly: AssertionError"),
@@ -87,6 +91,21 @@ def test_a_pipe_gets_a_line_every_so_often_also_while_a_step_reports_nothing():
         assert enough.wait(10)
     assert all(kind == "progress" for kind, _text in said)
     assert all(text.endswith("starting") for _kind, text in said[:-3] if "converting" not in text)
+
+
+def test_a_line_of_progress_is_there_while_a_noisy_library_is_silenced(capfd):
+    """A quantizer's bars and a runtime's chatter are dropped by redirecting standard error, for minutes."""
+    said: list[str] = []
+    with steps(quiet=False, every_s=0.001) as show, contextlib.redirect_stderr(io.StringIO()):
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        show("quantizing")
+        try:
+            eventually(lambda: said.append(capfd.readouterr().err) or ": quantizing\n" in "".join(said), "a line", 2.0)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def test_a_quick_command_says_nothing_in_a_pipe():

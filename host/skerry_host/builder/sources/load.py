@@ -20,6 +20,7 @@ from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe import recipe as recipes
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.rewrite.interface import fixed_batch
 from skerry_host.builder.rewrite.loops import loop_problem
 from skerry_host.builder.rewrite.names import unique_names
@@ -69,13 +70,18 @@ class SourceModel:
         return is_tflite(self.data)
 
 
-def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: bool = False) -> SourceModel:
+def load_source(
+    path: Path, plan: recipes.SourcePlan | None = None, progress: Progress = silent, *, trusted: bool = False
+) -> SourceModel:
     """Convert, check and rewrite a source; raises `ModelError` with what is wrong and what to do.
 
     `trusted` allows sources that carry code to run it.
     """
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
-        return from_converted(path, _convert(path, plan, Path(folder), trusted=trusted), plan)
+        progress(f"converting {path.name}")
+        converted = _convert(path, plan, Path(folder), trusted=trusted)
+        progress("checking the source model")
+        return from_converted(path, converted, plan)
 
 
 def from_converted(path: Path, converted: Converted, plan: recipes.SourcePlan | None = None) -> SourceModel:
