@@ -46,7 +46,7 @@ def check_model(file: Path, recipe: Path, progress: Progress = silent, *, truste
     classes = class_count(loaded.recipe, outputs)
     samples = load_data(loaded, tensors, classes, progress).evaluation
     if not has_measure(samples, meaning):
-        converted = load_source(loaded.source, loaded.recipe.source, progress, trusted=trusted)
+        converted = load_source(loaded.source, loaded.recipe.opening, progress, trusted=trusted)
         reference = evaluate(builder.float_model(converted), samples, feeding, meaning, progress)
         samples = samples.compared_with(reference.outputs.values())
     return evaluate(model, samples, feeding, meaning, progress)
@@ -54,7 +54,7 @@ def check_model(file: Path, recipe: Path, progress: Progress = silent, *, truste
 
 def _checked_model(file: Path, loaded: LoadedRecipe, progress: Progress, *, trusted: bool) -> bytes:
     """The model, which a child process has run; raises `ModelError`."""
-    plan, kind = loaded.recipe.source, kind_of(file)
+    plan, kind = loaded.recipe.opening, kind_of(file)
     if kind == "onnx":
         with tempfile.TemporaryDirectory(prefix="skerry-check-") as folder:
             return onnx.prepare(file, plan, Path(folder))[0].read_bytes()
@@ -68,5 +68,5 @@ def _checked_model(file: Path, loaded: LoadedRecipe, progress: Progress, *, trus
 
 def _is_chosen_from(file: Path, loaded: LoadedRecipe) -> bool:
     """Whether it is the recipe's source, of which the recipe takes a part: a signature, sizes, values of inputs."""
-    plan = loaded.recipe.source
+    plan = loaded.recipe.opening
     return bool(plan.signature or plan.shapes or plan.constants) and file.resolve() == loaded.source.resolve()

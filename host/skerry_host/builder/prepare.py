@@ -127,7 +127,7 @@ def _source(
     loaded: LoadedRecipe, builders: Sequence[TargetBuilder], progress: Progress, *, trusted: bool
 ) -> SourceModel:
     """The source as TFLite where a target needs that; an ONNX that no converter can turn into it serves the others."""
-    plan, suffixes = loaded.recipe.source, {builder.target.suffix for builder in builders}
+    plan, suffixes = loaded.recipe.opening, {builder.target.suffix for builder in builders}
     if suffixes == {".onnx"} and kind_of(loaded.source) == "onnx":
         return load_onnx_alone(loaded.source, plan)
     try:
@@ -141,7 +141,7 @@ def _source(
 def _onnx_only(loaded: LoadedRecipe, why: ModelError) -> SourceModel:
     """The ONNX itself, which no converter could turn into TFLite; raises `why` if it cannot be used either."""
     try:
-        return replace(load_onnx_alone(loaded.source, loaded.recipe.source), no_tflite=str(why))
+        return replace(load_onnx_alone(loaded.source, loaded.recipe.opening), no_tflite=str(why))
     except ModelError:
         raise why from None
 

@@ -90,7 +90,7 @@ def from_converted(path: Path, converted: Converted, plan: recipes.SourcePlan | 
     if converted.file is None:
         return _onnx(path, converted, (sha256, size), plan, quantized=True)
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
-        wished = frozenset(plan.shapes if plan else ())
+        wished = plan.known_sizes if plan else frozenset[str]()
         made = _Made(path, converted, sha256, size, plan if kind_of(path) == "tflite" else None, wished)
         return _tflite(made, _wanted(made, converted.file, Path(folder)))
 
@@ -99,7 +99,7 @@ def from_converted(path: Path, converted: Converted, plan: recipes.SourcePlan | 
 class _Made:
     """A source and the TFLite that was made of it. `plan`: what is wanted of a source that is TFLite itself.
 
-    `wished`: the inputs of which the recipe gives the sizes, a batch over 1 among them.
+    `wished`: the inputs of which the recipe says that their first axis is no batch of 1.
     """
 
     path: Path
@@ -203,7 +203,7 @@ def _onnx(
 
     assert converted.onnx is not None
     graph = describe_onnx(converted.onnx)
-    reasons = unfit_io(graph, plan.shapes if plan else ())
+    reasons = unfit_io(graph, plan.known_sizes if plan else ())
     if reasons:
         raise ModelError(f"{path} cannot be used: {'; '.join(reasons)}", code="unfit")
     kept = ("int8 ONNX (QDQ), for the onnx target only",) if quantized else ()
