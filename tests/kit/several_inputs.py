@@ -42,11 +42,16 @@ def picture_and_vector() -> bytes:
     return made.data(["picture", "vector"], ["scores"])
 
 
-def fading_sum() -> bytes:
-    """A model that is fed back its state: after = x / 2 + before / 2, and y = after * 2; each (1, 4)."""
+def fading_sum(rows: int = 1) -> bytes:
+    """A model that is fed back its state: after = x / 2 + before / 2, and y = after * 2; each (1, 4).
+
+    With more `rows` the state and y have as many.
+    """
     made = Maker()
-    for name in ("x", "before", "half_x", "half_before", "after", "y"):
+    for name in ("x", "half_x"):
         made.tensor(name, (1, 4), "float32")
+    for name in ("before", "half_before", "after", "y"):
+        made.tensor(name, (rows, 4), "float32")
     made.tensor("half", (1, 1), "float32", np.array([[0.5]]))
     made.tensor("two", (1, 1), "float32", np.array([[2.0]]))
     made.op("MUL", ["x", "half"], ["half_x"], options=schema.MulOptionsT())

@@ -33,7 +33,7 @@ from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.output import write_folder
 from skerry_host.builder.prepare import BuildRequest, Prepared, name_of, prepare
 from skerry_host.builder.provenance import provenance
-from skerry_host.builder.quantize.search import SearchStep
+from skerry_host.builder.quantize.search import SearchStep, told
 from skerry_host.builder.recipe.errors import BuildRefused, ProblemsError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Quantize
@@ -170,6 +170,8 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
         wider = "" if compiler else tried_wider(work, chosen.plan)
         tried = replace(tried, found=wider, cause=_features(work))
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
+    if reasons:
+        reasons += told(chosen.steps)
     work.progress("measuring latency on this machine")
     facts = TargetFacts(
         target=work.builder.target.name,
@@ -270,7 +272,7 @@ def _write(ready: Prepared, outcomes: Sequence[_Judged | _Failed], compiled: Com
     report = render(facts)
     if not passed:
         reasons = [*facts.reasons, *(f"{one.target}: {one.error}" for one in failed)]
-        raise BuildRefused(name_of(ready.loaded), reasons, report, facts.measured())
+        raise BuildRefused(name_of(ready.loaded), reasons, report, facts.measured(), facts.search)
     files = {name: content for one in passed for name, content in one.part.files.items()}
     files |= dict(compiled.files) if compiled is not None else {}
     write_folder(ready.out, {**files, FILE: codec.encode(record), REPORT: report.encode()})

@@ -102,7 +102,7 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     progress("checking the source model")
     source = None
     if loaded.source.exists():
-        source = problems.take(lambda: _source(loaded, asked or (), trusted=request.trust_source))
+        source = problems.take(lambda: _source(loaded, asked or (), progress, trusted=request.trust_source))
     if source is None and wrong is None:
         problems.take(lambda: require_readable(loaded))
     if source is None or wrong is not None:
@@ -124,13 +124,15 @@ def name_of(loaded: LoadedRecipe) -> str:
     return f"{loaded.recipe.name}-{loaded.version}" if loaded.version else loaded.recipe.name
 
 
-def _source(loaded: LoadedRecipe, builders: Sequence[TargetBuilder], *, trusted: bool) -> SourceModel:
+def _source(
+    loaded: LoadedRecipe, builders: Sequence[TargetBuilder], progress: Progress, *, trusted: bool
+) -> SourceModel:
     """The source as TFLite where a target needs that; an ONNX that no converter can turn into it serves the others."""
-    plan, suffixes = loaded.recipe.source, {builder.target.suffix for builder in builders}
+    plan, suffixes = loaded.recipe.opening, {builder.target.suffix for builder in builders}
     if suffixes == {".onnx"} and kind_of(loaded.source) == "onnx":
         return load_onnx_alone(loaded.source, plan)
     try:
-        return load_source(loaded.source, plan, trusted=trusted)
+        return load_source(loaded.source, plan, progress, trusted=trusted)
     except ModelError as error:
         if ".onnx" not in suffixes or kind_of(loaded.source) != "onnx":
             raise
@@ -140,7 +142,7 @@ def _source(loaded: LoadedRecipe, builders: Sequence[TargetBuilder], *, trusted:
 def _onnx_only(loaded: LoadedRecipe, why: ModelError) -> SourceModel:
     """The ONNX itself, which no converter could turn into TFLite; raises `why` if it cannot be used either."""
     try:
-        return replace(load_onnx_alone(loaded.source, loaded.recipe.source), no_tflite=str(why))
+        return replace(load_onnx_alone(loaded.source, loaded.recipe.opening), no_tflite=str(why))
     except ModelError:
         raise why from None
 

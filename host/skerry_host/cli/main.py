@@ -140,7 +140,12 @@ def _print_facts(error: SkerryError) -> None:
 
 
 def _fail(error: SkerryError) -> int:
-    """A line for each thing that is wrong: some errors are several that were found in one round."""
+    """A line for each thing that is wrong: some errors are several that were found in one round.
+
+    Behind a refused build a line for each setting that was tried.
+    """
     for part in getattr(error, "parts", (error,)):
         sys.stderr.write(f"error: {clean(str(part))}\n")
+    for line in getattr(error, "search", ()):
+        sys.stderr.write(f"search: {clean(line)}\n")
     return error.exit_code

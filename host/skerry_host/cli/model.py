@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def report_on_refusal(path: Path | None) -> Iterator[None]:
-    """Write the report of a refused build to `path`, and pass the refusal on."""
+    """Write the report of a refused build to `path`, say in the refusal where it is, and pass it on."""
     from skerry_host.builder.recipe.errors import BuildRefused  # noqa: PLC0415
 
     try:
         yield
     except BuildRefused as refused:
         _keep(path, refused.report)
+        if path is not None:
+            refused.reported(str(path))
         raise
 
 
@@ -98,15 +100,15 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     as_json: bool,
 ) -> None:
     """Quantize the model of RECIPE for a board. A target is written only if it passes every gate."""
-    from skerry_host.builder.build import BuildRequest  # noqa: PLC0415 - keeps `--help` quick
-    from skerry_host.builder.build import build as run_build  # noqa: PLC0415
-
     _check_report(report)
-    before = previous_release(recipe, previous)
-    order = BuildRequest(
-        recipe, board, datetime.now(UTC), version, out, targets, trust_source, before.model, before.golden
-    )
     with steps(as_json) as progress, report_on_refusal(report):
+        from skerry_host.builder.build import BuildRequest  # noqa: PLC0415 - keeps `--help` quick
+        from skerry_host.builder.build import build as run_build  # noqa: PLC0415
+
+        before = previous_release(recipe, previous)
+        order = BuildRequest(
+            recipe, board, datetime.now(UTC), version, out, targets, trust_source, before.model, before.golden
+        )
         done = run_build(order, progress)
         _keep(report, done.report)
     record = done.record
@@ -150,9 +152,10 @@ def _show(path: Path, record: "BuildRecord") -> None:
 @json_option
 def evaluate(file: Path, recipe: Path, trust_source: bool, as_json: bool) -> None:
     """Evaluate a model FILE (float or int8, of every kind that can be built) on the data of RECIPE."""
-    from skerry_host.builder.check import check_model  # noqa: PLC0415
+    with steps(as_json) as progress:
+        from skerry_host.builder.check import check_model  # noqa: PLC0415
 
-    score = check_model(file, recipe, trusted=trust_source)
+        score = check_model(file, recipe, progress, trusted=trust_source)
     data = {
         "file": str(file),
         "metric": score.metric,

@@ -29,12 +29,12 @@ def check(
     recipe: Path, board: str, version: str | None, targets: tuple[str, ...], trust_source: bool, as_json: bool
 ) -> None:
     """Name all problems of RECIPE in one round, without building: recipe, files, model, data, targets, converters."""
-    from skerry_host.builder.prepare import BuildRequest, look  # noqa: PLC0415 - keeps `--help` quick
-    from skerry_host.builder.recipe.problems import Problems  # noqa: PLC0415
-
-    problems = Problems()
-    request = BuildRequest(recipe, board, datetime.now(UTC), version, None, targets, trust_source)
     with steps(as_json) as progress:
+        from skerry_host.builder.prepare import BuildRequest, look  # noqa: PLC0415 - keeps `--help` quick
+        from skerry_host.builder.recipe.problems import Problems  # noqa: PLC0415
+
+        problems = Problems()
+        request = BuildRequest(recipe, board, datetime.now(UTC), version, None, targets, trust_source)
         found = look(request, problems, progress)
     facts = _facts(problems, found)
     if as_json:

@@ -26,9 +26,9 @@ BOARD, VERSION = "raspberry-pi-4", "1.0.0"
 @json_option
 def model_init(file: Path, data: Path, task: str | None, out: Path | None, trust_source: bool, as_json: bool) -> None:
     """Write a recipe for the model FILE that builds, each guess marked with its reason."""
-    from skerry_host.builder.init.propose import InitRequest, propose  # noqa: PLC0415 - keeps `--help` quick
-
     with steps(as_json) as progress:
+        from skerry_host.builder.init.propose import InitRequest, propose  # noqa: PLC0415 - keeps `--help` quick
+
         made = propose(InitRequest(file, data, task, out, trust_source), progress)
     if as_json:
         emit_json({**msgspec.to_builtins(made, enc_hook=str), "folder": str(made.folder)})

@@ -4,9 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TextIO
 
-from skerry_host.cli.lines import write_error
+from skerry_host.cli.lines import lasting_stderr, write_error
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -20,21 +21,25 @@ NEVER_S = 1e8
 
 
 @contextmanager
-def steps(quiet: bool) -> "Iterator[Progress]":
-    """Shows the steps of a build: as a bar in a terminal, as lines for a log elsewhere; nothing with `quiet`."""
+def steps(quiet: bool, every_s: float = EVERY_S) -> "Iterator[Progress]":
+    """Shows the steps of a build: as a bar in a terminal, as lines for a log elsewhere; nothing with `quiet`.
+
+    A command begins with it, before it loads what takes seconds on a busy machine.
+    """
     from skerry_host.cli.terminal import terminal  # noqa: PLC0415
 
-    if not terminal(errors=True).is_terminal:
-        with lines(NEVER_S if quiet else EVERY_S) as show:
-            yield show
-        return
-    with _bar(quiet) as bar:
-        task = bar.add_task("starting", total=None)
+    with lasting_stderr() as stream:
+        if not terminal(errors=True, to=stream).is_terminal:
+            with lines(NEVER_S if quiet else every_s, partial(write_error, stream=stream)) as show:
+                yield show
+            return
+        with _bar(quiet, stream) as bar:
+            task = bar.add_task("starting", total=None)
 
-        def show_bar(step: str, done: int = 0, of: int = 0, /) -> None:
-            bar.update(task, description=step, completed=done, total=of or None)
+            def show_bar(step: str, done: int = 0, of: int = 0, /) -> None:
+                bar.update(task, description=step, completed=done, total=of or None)
 
-        yield show_bar
+            yield show_bar
 
 
 @contextmanager
@@ -66,7 +71,7 @@ def shares(quiet: bool, step: str = "making the patch") -> "Iterator[Callable[[f
         yield lambda share: show(step, round(100 * share), 100)
 
 
-def _bar(quiet: bool) -> "Bar":
+def _bar(quiet: bool, stream: TextIO) -> "Bar":
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415
 
@@ -79,5 +84,5 @@ def _bar(quiet: bool) -> "Bar":
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    err = terminal(errors=True)
+    err = terminal(errors=True, to=stream)
     return Bar(*parts, console=err, transient=True, disable=quiet)

@@ -6,7 +6,7 @@ cleaned once more when it has been laid out, and links are left out: only rich's
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -28,11 +28,14 @@ class Terminal(Console):
             yield segment if segment.control else _clean_segment(segment)
 
 
-def terminal(*, errors: bool = False, width: int | None = None) -> Terminal:
-    """The output for people, or for errors; wide when it is not a terminal, so that nothing is cut in a pipe."""
-    stream = sys.stderr if errors else sys.stdout
+def terminal(*, errors: bool = False, width: int | None = None, to: TextIO | None = None) -> Terminal:
+    """The output for people, or for errors; wide when it is not a terminal, so that nothing is cut in a pipe.
+
+    `to` is a stream that stands for it.
+    """
+    stream = to or (sys.stderr if errors else sys.stdout)
     wide = None if stream.isatty() else PIPE_WIDTH
-    return Terminal(highlight=False, markup=False, emoji=False, stderr=errors, width=width or wide)
+    return Terminal(file=to, highlight=False, markup=False, emoji=False, stderr=errors, width=width or wide)
 
 
 def styled(text: str, style: str) -> Text:

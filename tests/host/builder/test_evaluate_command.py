@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skerry_host.builder.check import check_model
 from skerry_host.cli.main import run
 from skerry_host.metric_words import in_its_unit
 from tests.kit.converters import needs_tensorflow
@@ -47,6 +48,14 @@ def test_a_file_with_custom_operators_that_can_be_rewritten_is_evaluated_and_its
     told = json.loads(capsys.readouterr().out)
     assert (told["better"], told["unit"]) == ("lower", "mm")
     assert told["figures"]["RMSE"] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_an_evaluation_says_what_it_is_doing(upscaling: Path):
+    steps: list[str] = []
+    check_model(upscaling / "model.tflite", upscaling, lambda step, *_of: steps.append(step))
+    assert list(dict.fromkeys(steps)) == [
+        "checking the model", "converting model.tflite", "checking the source model", "evaluating 20 samples",
+    ]  # fmt: skip
 
 
 @needs_tensorflow

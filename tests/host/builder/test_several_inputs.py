@@ -125,6 +125,17 @@ def test_states_that_are_fed_back_are_calibrated_recorded_and_shipped(tmp_path: 
     assert golden.inputs[1][3:].any()
 
 
+def test_a_state_of_several_rows_needs_no_shape_in_the_recipe(tmp_path: Path):
+    """silero-vad's is (2, 1, 128): "no batch of 1" said nothing of what only goes round."""
+    built = made(write_recipe(tmp_path / "r", fading_sum(2), waves(), more=FED_BACK), tmp_path / "out")
+    (bundle,) = built.record.bundles
+    assert [spec.shape for spec in bundle.inputs] == [(1, 4), (2, 4)]
+    assert built.record.quality.sqnr_db["y"] > 20
+    (tmp_path / "r" / "recipe.toml").write_text((tmp_path / "r" / "recipe.toml").read_text().replace(FED_BACK, ""))
+    with pytest.raises(SkerryError, match=r"if it is a state, .*\[inputs\.before\] feedback = .*before = \[2, 4\]"):
+        made(tmp_path / "r", tmp_path / "out")
+
+
 def test_an_input_that_never_changes_becomes_a_constant(tmp_path: Path):
     constant = "[source.constants]\nbefore = 0.5"
     built = made(write_recipe(tmp_path / "r", fading_sum(), waves(), source=constant), tmp_path / "out")

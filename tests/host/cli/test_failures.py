@@ -1,6 +1,9 @@
 """No failure of a command is a traceback: people get a line, programs an error, and what nobody foresaw has a log."""
 
+import contextlib
+import io
 import json
+import os
 import re
 import threading
 from pathlib import Path
@@ -9,8 +12,10 @@ import click
 import pytest
 
 from skerry_host import failure_log
+from skerry_host.builder.recipe.errors import BuildRefused
 from skerry_host.cli.main import cli, run
-from skerry_host.cli.progress import lines
+from skerry_host.cli.progress import lines, steps
+from tests.kit.waiting import eventually
 
 RAISED = {
     "an exception of nobody": (AssertionError(), "internal", "this command failed unexpectedly: AssertionError"),
@@ -56,6 +61,17 @@ def test_what_nobody_foresaw_is_kept_with_its_traceback(failing, capsys, tmp_pat
     assert "ZeroDivisionError: by zero" in Path(path).read_text()
 
 
+TRIED = ["as in the recipe: 9.0 dB", "calibrator mse: 9.5 dB"]
+
+
+@pytest.mark.parametrize("failing", [BuildRefused("net-1", ["too little"], "", {}, TRIED)], indirect=True)
+def test_what_a_refused_build_has_tried_follows_the_reasons_line_by_line(failing, capsys):
+    assert run(["fail"]) == 1
+    error, *tried = capsys.readouterr().err.splitlines()
+    assert error == "error: build of net-1 refused: too little; --report FILE also writes its report"
+    assert tried == [f"search: {line}" for line in TRIED]
+
+
 def test_where_no_log_can_be_written_the_line_is_there_all_the_same(monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     assert "could not be kept" in failure_log.unexpected(ValueError("x"), "it").hint
@@ -75,6 +91,21 @@ def test_a_pipe_gets_a_line_every_so_often_also_while_a_step_reports_nothing():
         assert enough.wait(10)
     assert all(kind == "progress" for kind, _text in said)
     assert all(text.endswith("starting") for _kind, text in said[:-3] if "converting" not in text)
+
+
+def test_a_line_of_progress_is_there_while_a_noisy_library_is_silenced(capfd):
+    """A quantizer's bars and a runtime's chatter are dropped by redirecting standard error, for minutes."""
+    said: list[str] = []
+    with steps(quiet=False, every_s=0.001) as show, contextlib.redirect_stderr(io.StringIO()):
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        show("quantizing")
+        try:
+            eventually(lambda: said.append(capfd.readouterr().err) or ": quantizing\n" in "".join(said), "a line", 2.0)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def test_a_quick_command_says_nothing_in_a_pipe():

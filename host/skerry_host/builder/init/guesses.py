@@ -89,7 +89,10 @@ def shapes_of(model: ModelFacts, data: DataFacts, task: str) -> list[Choice]:
             sizes = [size or 1 for size in sizes]
             ask = f"which shape has input {name}, {shape}?"
         made.append(Choice("source.shapes", name, sizes, f"the file leaves sizes open; {why}", guess=True, ask=ask))
-    return made
+    why = "the file fixes its first axis: a sample is then all of it"
+    whole = {name: shape for name, shape in model.inputs.items() if shape[:1] not in {(), (1,)}}
+    fixed = {name: shape for name, shape in whole.items() if all(isinstance(size, int) and size > 0 for size in shape)}
+    return [*made, *(Choice("source.shapes", name, list(shape), why, guess=True) for name, shape in fixed.items())]
 
 
 def _pixels(model: ModelFacts, data: DataFacts, task: str) -> tuple[tuple[int, int], str, str]:

@@ -69,7 +69,9 @@ def propose(request: InitRequest, progress: Progress = silent) -> Proposal:
     choices += guesses.shapes_of(model, data, task.value)
     progress("opening the model")
     shapes = {one.key: tuple(one.value) for one in choices if one.table == "source.shapes"}
-    source = load_source(request.model, SourcePlan(request.model.name, shapes=shapes), trusted=request.trusted)
+    source = load_source(
+        request.model, SourcePlan(request.model.name, shapes=shapes), progress, trusted=request.trusted
+    )
     choices += _of_outputs(source, model, data, task.value)
     choices += _of_input(source.graph.input_specs()[0], data, task.value)
     return _written(folder, choices, _Seen(source, model, data), progress)

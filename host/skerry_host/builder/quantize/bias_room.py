@@ -45,6 +45,7 @@ def least_scales(bias: Array, input_scale: float, output_scale: float) -> Array:
 
 
 def _widen(model: Any, layer: WeightedLayer, weight: Array, bias: Array) -> bool:
+    assert layer.bias is not None
     tensors = model.subgraphs[0].tensors
     form, input_scale = tensors[layer.weight].quantization, float(tensors[layer.input].quantization.scale[0])
     scale = np.asarray(form.scale, np.float64)

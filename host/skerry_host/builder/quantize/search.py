@@ -75,6 +75,18 @@ class SearchStep(msgspec.Struct, frozen=True):
         return f"{self.name}: {self.sqnr_db:.1f} dB ({self.gained_db:+.1f} dB), drop {self.drop:.2%}{left}, {verdict}"
 
 
+def told(steps: Sequence[SearchStep]) -> list[str]:
+    """One line of how many settings were tried and what the best gave; none where nothing was tried."""
+    count = sum(not step.cut for step in steps)
+    kept = [step for step in steps if step.kept]
+    if count < 2 or not kept:
+        return []
+    best = kept[-1]
+    which = "the recipe's own" if best is steps[0] else f"{best.name}, upon what was kept before,"
+    words = f"{count} settings were tried on calibration samples; the best is {which} with {best.sqnr_db or 0:.1f} dB"
+    return [words]
+
+
 def nobody(_model: bytes, _plan: Quantize) -> Sequence[str]:
     """No layers."""
     return ()

@@ -11,6 +11,7 @@ SkerryError
 from collections.abc import Mapping, Sequence
 
 from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.plain_text import visible
 
 
 class RecipeError(SkerryError):
@@ -61,20 +62,31 @@ class ProblemsError(SkerryError):
 class BuildRefused(SkerryError):  # noqa: N818  (a verdict, not a fault)
     """The build was made and misses gates: nothing was written; `reasons` lists them, `report` is the HTML page.
 
-    `measured` is what a machine may want of it: gates, quality and layers.
+    `measured` is what a machine may want of it: gates, quality and layers. `search`: each setting that was tried and
+    what it gave, a line each.
     """
 
     code = "refused"
     exit_code = 1
 
     def __init__(
-        self, what: str, reasons: Sequence[str], report: str = "", measured: Mapping[str, object] | None = None
+        self, what: str, reasons: Sequence[str], report: str, measured: Mapping[str, object], search: Sequence[str] = ()
     ) -> None:
         self.reasons = tuple(reasons)
         self.report = report
-        self.measured = dict(measured or {})
-        super().__init__(f"build of {what} refused: {'; '.join(self.reasons)}")
+        self.measured = dict(measured)
+        self.search = tuple(search)
+        self.report_file: str | None = None
+        super().__init__(f"build of {what} refused: {'; '.join(self.reasons)}", hint=_NO_REPORT)
+
+    def reported(self, file: str) -> None:
+        """Note where its report was written."""
+        self.report_file, self.hint = file, visible(f"its report is {file}")
 
     def facts(self) -> dict[str, object]:
-        """With every reason, and what was measured."""
-        return {**super().facts(), "issues": self.reasons, **self.measured}
+        """With every reason, what was tried and measured, and where the report is (None where nobody asked for it)."""
+        own = {"issues": self.reasons, "search": self.search, "report": self.report_file}
+        return {**super().facts(), **own, **self.measured}
+
+
+_NO_REPORT = "--report FILE also writes its report"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from skerry_agent.processing import Feeding
 from skerry_agent.wire import codec
@@ -50,6 +50,22 @@ class SourcePlan(Struct, frozen=True):
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
     signature: str = ""
     constants: dict[str, float | int | bool] = {}
+
+    @property
+    def known_sizes(self) -> frozenset[str]:
+        """The inputs whose first axis may be another than a batch of 1, because the recipe says what they are."""
+        return frozenset(self.shapes)
+
+
+class StatefulSource(SourcePlan, frozen=True):
+    """The same with the inputs that are fed back, `states`: they have no samples, so their first axis is no batch."""
+
+    states: tuple[str, ...] = ()
+
+    @property
+    def known_sizes(self) -> frozenset[str]:
+        """Those of [source.shapes], and the states."""
+        return frozenset((*self.shapes, *self.states))
 
 
 class InputPlan(Preprocess, frozen=True):
@@ -203,6 +219,11 @@ class Recipe(Struct, frozen=True):
     golden: GoldenPlan = GoldenPlan()
     probation: Probation = Probation()
     inputs: dict[str, InputPlan] = {}
+
+    @property
+    def opening(self) -> StatefulSource:
+        """How the source is opened."""
+        return StatefulSource(**asdict(self.source), states=tuple(self.feeding.feedback))
 
     @property
     def feeding(self) -> Feeding:

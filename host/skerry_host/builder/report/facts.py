@@ -93,6 +93,12 @@ class Facts:
         named = len(self.targets) > 1
         return [f"{part.target}: {reason}" if named else reason for part in self.targets for reason in part.reasons]
 
+    @property
+    def search(self) -> list[str]:
+        """What a search tried and what each setting gave; with its target where there are several."""
+        named = len(self.targets) > 1
+        return [f"{part.target}: {step}" if named else str(step) for part in self.targets for step in part.steps]
+
     def measured(self) -> dict[str, object]:
         """Gates, quality and layers of each target, for a machine."""
         return {

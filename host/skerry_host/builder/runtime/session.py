@@ -15,6 +15,7 @@ from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress, silent, watched
 from skerry_host.builder.runtime.probe import one_line
+from skerry_host.library_noise import silenced
 
 WORKERS = 4
 PART = 32
@@ -69,7 +70,7 @@ class _TfliteRunner:
         self._graph = graph
         kernels = OpResolverType.AUTO if default_kernels else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            with _quiet():
+            with silenced():  # its errors come as exceptions
                 self._interpreter = Interpreter(
                     model_content=data, num_threads=threads, experimental_op_resolver_type=kernels
                 )
@@ -163,16 +164,3 @@ def stacked(rows: Sequence[Array]) -> Array:
 def run_all(data: bytes, samples: SampleSequence, feeding: Feeding, progress: Progress = silent) -> list[Array]:
     """For each output of a model one array (N, ...) over raw samples, N > 0, in their order."""
     return Sessions(data, feeding, len(samples)).run(samples, range(len(samples)), progress)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop what the runtime's C++ code writes to descriptor 2; its errors come as exceptions."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

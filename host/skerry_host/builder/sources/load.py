@@ -20,6 +20,7 @@ from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe import recipe as recipes
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.rewrite.interface import fixed_batch
 from skerry_host.builder.rewrite.loops import loop_problem
 from skerry_host.builder.rewrite.names import unique_names
@@ -69,13 +70,18 @@ class SourceModel:
         return is_tflite(self.data)
 
 
-def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: bool = False) -> SourceModel:
+def load_source(
+    path: Path, plan: recipes.SourcePlan | None = None, progress: Progress = silent, *, trusted: bool = False
+) -> SourceModel:
     """Convert, check and rewrite a source; raises `ModelError` with what is wrong and what to do.
 
     `trusted` allows sources that carry code to run it.
     """
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
-        return from_converted(path, _convert(path, plan, Path(folder), trusted=trusted), plan)
+        progress(f"converting {path.name}")
+        converted = _convert(path, plan, Path(folder), trusted=trusted)
+        progress("checking the source model")
+        return from_converted(path, converted, plan)
 
 
 def from_converted(path: Path, converted: Converted, plan: recipes.SourcePlan | None = None) -> SourceModel:
@@ -84,7 +90,7 @@ def from_converted(path: Path, converted: Converted, plan: recipes.SourcePlan | 
     if converted.file is None:
         return _onnx(path, converted, (sha256, size), plan, quantized=True)
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
-        wished = frozenset(plan.shapes if plan else ())
+        wished = plan.known_sizes if plan else frozenset[str]()
         made = _Made(path, converted, sha256, size, plan if kind_of(path) == "tflite" else None, wished)
         return _tflite(made, _wanted(made, converted.file, Path(folder)))
 
@@ -93,7 +99,7 @@ def from_converted(path: Path, converted: Converted, plan: recipes.SourcePlan | 
 class _Made:
     """A source and the TFLite that was made of it. `plan`: what is wanted of a source that is TFLite itself.
 
-    `wished`: the inputs of which the recipe gives the sizes, a batch over 1 among them.
+    `wished`: the inputs of which the recipe says that their first axis is no batch of 1.
     """
 
     path: Path
@@ -197,7 +203,7 @@ def _onnx(
 
     assert converted.onnx is not None
     graph = describe_onnx(converted.onnx)
-    reasons = unfit_io(graph, plan.shapes if plan else ())
+    reasons = unfit_io(graph, plan.known_sizes if plan else ())
     if reasons:
         raise ModelError(f"{path} cannot be used: {'; '.join(reasons)}", code="unfit")
     kept = ("int8 ONNX (QDQ), for the onnx target only",) if quantized else ()

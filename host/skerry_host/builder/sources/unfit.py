@@ -117,8 +117,9 @@ def _shape_reasons(graph: Graph, wished: Container[str]) -> list[str]:
             for name, t in open_ones
         ),
         *(
-            f"input {name} has the shape {shown(t)}, whose first axis is no batch of 1: if that is meant, write it as "
-            f"[source.shapes] {name} = {list(t.shape)}"
+            f"input {name} has the shape {shown(t)}, whose first axis is no batch of 1: if it is a state, name the "
+            f"output that it is fed back from ([inputs.{name}] feedback = ...), else write it as [source.shapes] "
+            f"{name} = {list(t.shape)}"
             for name, t in batches
         ),
     ]

@@ -70,6 +70,13 @@ def test_open_sizes_are_those_of_the_metadata_else_of_the_images_else_asked():
     assert not shapes_of(facts(inputs={"x": ("N", 3, 224, 224)}), DataFacts("folder"), "classification")
 
 
+def test_a_first_axis_that_the_file_fixes_is_written_down_with_its_reason():
+    model = facts(inputs={"x": (1, 64), "state": (2, 1, 128), "open": ("N", 3)})
+    (said,) = shapes_of(model, DataFacts("npz"), "raw")
+    assert (said.table, said.key, said.value, said.guess) == ("source.shapes", "state", [2, 1, 128], True)
+    assert "fixes its first axis" in said.reason
+
+
 def test_layout_and_resizing():
     assert layout_of(TensorSpec("x", "float32", (1, 32, 32, 3))) == "nhwc"
     assert layout_of(TensorSpec("x", "float32", (1, 3, 32, 32))) == "nchw"

@@ -1,11 +1,12 @@
 """The search with made-up models, and on a real one that the default settings spoil."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from skerry_host.builder.build import BuildRequest, build
-from skerry_host.builder.quantize.search import QuantizationLoss, Tools, search
+from skerry_host.builder.quantize.search import QuantizationLoss, Tools, search, told
 from skerry_host.builder.recipe.errors import BuildRefused, ModelError
 from skerry_host.builder.recipe.progress import silent
 from skerry_host.builder.recipe.recipe import Quantize
@@ -94,8 +95,20 @@ def test_a_build_over_its_budget_is_searched_and_says_what_each_step_gained(make
 
 def test_a_search_in_vain_is_refused_with_the_layers(make_recipe, tmp_path: Path):
     folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 90.0"), ("[budget]", "search_steps = 3\n[budget]"))
-    with pytest.raises(BuildRefused, match=r"lowest SQNR in .*; activations = 'int16' .* was tried"):
+    with pytest.raises(BuildRefused, match=r"lowest SQNR in .*; activations = 'int16' .* was tried") as refused:
         build(BuildRequest(folder, "generic-x86", NOW, "1.0.0", tmp_path / "b", targets=["cpu"]))
+    assert re.search(r"; 4 settings were tried on .+; the best is .+ with \d+\.\d dB; --report", str(refused.value))
+    first, *_others, last = refused.value.search
+    assert first.startswith("as in the recipe: ")
+    assert last == "the rest, after search_steps = 3: not tried"
+    assert refused.value.facts()["search"] == refused.value.search
+
+
+def test_the_best_of_what_was_tried_is_told_with_all_that_it_has():
+    (line,) = told(run(100).steps)
+    best = "the best is cross-layer equalization, upon what was kept before, with 18.0 dB"
+    assert line == f"9 settings were tried on calibration samples; {best}"
+    assert told(()) == told(run(100).steps[:1]) == []
 
 
 def test_a_recipe_may_forbid_it(make_recipe, tmp_path: Path):

@@ -1,5 +1,6 @@
 """The report: what its figures say, and the whole page in a real browser."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -209,7 +210,12 @@ def test_a_refused_build_leaves_its_report_where_it_was_asked_for(make_recipe, t
     assert "Refused because" in refused.value.report
     page = tmp_path / "why.html"
     command = ["model", "build", str(folder), "--board", "generic-x86", "--target", "cpu", "--out", str(tmp_path / "b")]
-    assert run([*command, "--report", str(page)]) == 1
+    assert run(command) == 1
+    assert "--report FILE also writes its report" in capsys.readouterr().err
+    assert run([*command, "--report", str(page), "--json"]) == 1
+    said = capsys.readouterr()
+    assert f"; its report is {page}" in said.err
+    assert json.loads(said.out)["error"]["report"] == str(page)
     assert "under min_accuracy" in page.read_text("utf-8")
     assert not (tmp_path / "b").exists()
     capsys.readouterr()

@@ -4,7 +4,6 @@ Only pixels count as they are: nothing is resized here. What is no plain 8-bit i
 many were. Images of more than `MAX_PIXELS` are refused by their header, before memory is taken for them.
 """
 
-import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from PIL import Image, ImageOps
 
 from skerry_agent.processing import Array
 from skerry_host.builder.data.readers.base import DamagedError, Sample
+from skerry_host.library_noise import silenced
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
@@ -60,10 +60,8 @@ class Header:
 def look(path: Path) -> Header:
     """An image's header, without decoding it. Raises `DamagedError`."""
     try:
-        with warnings.catch_warnings():  # of Pillow's own, milder limit
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
-                return _header(image)
+        with silenced(), Image.open(path, formats=FORMATS) as image:
+            return _header(image)
     except DamagedError:
         raise
     except Image.DecompressionBombError:
@@ -78,7 +76,7 @@ def decode(path: Path, smaller: int = 1) -> Array:
     `smaller`: so many times, where its format can be decoded so. Raises `DamagedError`.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with silenced(), Image.open(path, formats=FORMATS) as image:
             if smaller > 1:
                 image.draft(None, (image.width // smaller, image.height // smaller))
             image.load()

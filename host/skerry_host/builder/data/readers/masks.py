@@ -25,6 +25,7 @@ from skerry_host.builder.data.readers.base import (
 )
 from skerry_host.builder.data.readers.images import FORMATS, ImageFiles, is_image, look
 from skerry_host.builder.data.readers.walk import walk
+from skerry_host.library_noise import silenced
 
 MASKS = ("masks", "mask", "labels", "annotations", "segmentationclass", "gt", "labelids")
 IMAGES = ("images", "image", "img", "imgs", "jpegimages", "rgb", "leftimg8bit")
@@ -96,7 +97,7 @@ def indices(mask: Path) -> Array:
     """The class of each pixel, uint8 or uint16 (H, W); raises `DamagedError`."""
     try:
         look(mask)
-        with Image.open(mask, formats=FORMATS) as image:
+        with silenced(), Image.open(mask, formats=FORMATS) as image:
             image.load()
             raw = np.asarray(image.convert("L") if image.mode == "1" else image)
     except Exception as error:  # noqa: BLE001  (the boundary: Pillow's parsers raise what they like)

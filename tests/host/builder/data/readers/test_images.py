@@ -53,6 +53,19 @@ def test_every_kind_of_pixels_becomes_8_bits_of_colours_or_grey_and_it_is_said(t
         np.testing.assert_array_equal(pixels[..., 0], COLOURS[..., 0])
 
 
+def test_what_an_image_library_writes_of_a_damaged_file_is_not_seen_and_the_file_is_named(tmp_path, capfd):
+    """libtiff and Pillow wrote lines of their own between ours."""
+    noise = Image.fromarray(RANDOM.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    for kind in ("tiff_lzw", "tiff_deflate"):
+        noise.save(tmp_path / "x.tif", compression=kind)
+        whole = (tmp_path / "x.tif").read_bytes()
+        for bad in (whole[:200] + bytes(3000) + whole[3200:], whole[: len(whole) // 2]):
+            (tmp_path / "x.tif").write_bytes(bad)
+            with pytest.raises(DamagedError):
+                decode(tmp_path / "x.tif")
+    assert not capfd.readouterr().err
+
+
 def test_colours_of_a_printer_become_red_green_and_blue(tmp_path):
     Image.new("CMYK", (8, 6), (0, 255, 255, 0)).save(tmp_path / "x.jpg", quality=100)
     red = decode(tmp_path / "x.jpg")[3, 3]
