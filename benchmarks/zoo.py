@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -28,6 +28,8 @@ import numpy as np
 from goals import Goal, finish
 from zoo_inputs import MAKERS
 from zoo_models import ZOO, Animal
+from zoo_page import page, table
+from zoo_result import Made, Result, allowed
 
 PROJECT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).parent
@@ -38,68 +40,7 @@ SAMPLES, TRAINING = 120, 9000
 OF_CLASSES = 200
 SECONDS = 1500
 ADVICE = "was tried and passes every gate"
-POINT, RELATIVE = 0.01, 0.02
 WANTED = 0.9
-
-
-@dataclass
-class Made:
-    """What one tool made of a model: a file and its figure, or why not."""
-
-    tool: str
-    file: str = ""
-    value: float | None = None
-    bytes: int = 0
-    ms: float | None = None
-    mapped: str = ""
-    problem: str = ""
-    seconds: float = 0.0
-
-
-def allowed(value: float) -> float:
-    """By how much a figure may be worse than the float model's: of a build and of a peer alike."""
-    return max(POINT, RELATIVE * abs(value))
-
-
-@dataclass
-class Result:
-    """A model's float figure and what each tool made of it. `target` is ours that was taken."""
-
-    name: str
-    task: str
-    metric: str = ""
-    better: str = "higher"
-    value: float | None = None
-    float_bytes: int = 0
-    ours: list[Made] = field(default_factory=list)
-    peers: list[Made] = field(default_factory=list)
-    problem: str = ""
-
-    def within(self, made: Made) -> bool:
-        """Whether a figure keeps to the budget."""
-        if made.value is None or self.value is None:
-            return False
-        loss = self.value - made.value if self.better == "higher" else made.value - self.value
-        return loss <= allowed(self.value) + 1e-9
-
-    @property
-    def right(self) -> Made | None:
-        """The first of ours that passed and keeps to the budget."""
-        return next((m for m in self.ours if not m.problem and self.within(m)), None)
-
-    @property
-    def broken(self) -> list[Made]:
-        """Those of ours that passed and do not keep to the budget."""
-        return [m for m in self.ours if not m.problem and not self.within(m)]
-
-    @property
-    def verdict(self) -> str:
-        """One word or two for the table."""
-        if self.broken:
-            return "PASSED AND BROKEN"
-        if self.right:
-            return "built"
-        return "refused, possible" if any(self.within(peer) for peer in self.peers) else "refused"
 
 
 def cause(errors: str, status: int) -> str:
@@ -198,10 +139,10 @@ class Run:
             },
         }
         text = f'schema = 1\nname = "{animal.name}"\ntask = "{animal.task}"\nlicense = "of its package"\n'
-        for name, table in tables.items():
-            if table:
+        for name, entries in tables.items():
+            if entries:
                 text += f"\n[{name}]\n" + "".join(
-                    f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in table.items()
+                    f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in entries.items()
                 )
         (self.folder / "recipe.toml").write_text(text + animal.more, "utf-8")
 
@@ -346,45 +287,6 @@ def peers(run: Run, source: Path) -> list[Made]:
     return [run.peer(tool, Path(model), Path(inputs)) for tool, (model, inputs) in forms.items()]
 
 
-def page(results: list[Result]) -> str:
-    """The table."""
-    lines = [
-        (
-            "| model | figure | float | ours | int8 | MB | ms | Edge TPU"
-            " | TFLiteConverter | bare quantizer | onnxruntime |"
-        ),
-        "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for r in results:
-        best = r.right or next(iter(r.ours), None) or Made("skerry")
-        by_tool = {peer.tool: peer for peer in r.peers}
-        cells = [_cell(r, by_tool.get(tool)) for tool in ("tensorflow", "quantizer", "onnxruntime")]
-        size = f"{best.bytes / 1e6:.2f}" if best.bytes else ""
-        ms = f"{best.ms:.1f}" if best.ms else ""
-        ours = f"{r.verdict}{_other_form(r)}"
-        figures = (r.name, r.metric, _number(r.value), ours, _number(best.value), size, ms, best.mapped)
-        lines.append(f"| {' | '.join([*figures, *cells])} |")
-    return "\n".join(lines) + "\n"
-
-
-def _other_form(result: Result) -> str:
-    """What of ours was taken, where it is not the plain one."""
-    form = result.right.tool.removeprefix("skerry cpu").removeprefix("skerry ").strip() if result.right else ""
-    return f" ({form})" if form else ""
-
-
-def _cell(result: Result, made: Made | None) -> str:
-    if made is None:
-        return "-"
-    if made.value is None:
-        return "fails"
-    return _number(made.value) + ("" if result.within(made) else " (broken)")
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
 def main() -> None:
     """Visit them, print the table, end by the goals."""
     parser = argparse.ArgumentParser()
@@ -403,10 +305,9 @@ def main() -> None:
             file=sys.stderr,
             flush=True,
         )
-    table = page(results)
-    print(table, file=sys.stderr)
+    print(table(results), file=sys.stderr)
     if asked.page:
-        asked.page.write_text(table, "utf-8")
+        asked.page.write_text(page(results, {animal.name: animal for animal in ZOO}), "utf-8")
     tried = [r for r in results if r.value is not None]
     possible = [r for r in tried if r.right or any(r.within(peer) for peer in r.peers)]
     working = {

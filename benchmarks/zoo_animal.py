@@ -24,4 +24,5 @@ class Animal:
     postprocess: dict[str, object] = field(default_factory=dict)
     more: str = ""
     note: str = ""
+    checked: str = ""
     labels: str = ""
