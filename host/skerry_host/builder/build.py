@@ -169,7 +169,7 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     if any(result.lost_signal for result in results):
         wider = "" if compiler else tried_wider(work, chosen.plan)
         tried = replace(tried, found=wider, cause=_features(work))
-        reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
+        reasons.append(explain(found, recipe.budget.least_sqnr_db, tried))
     if reasons:
         reasons += told(chosen.steps)
     work.progress("measuring latency on this machine")

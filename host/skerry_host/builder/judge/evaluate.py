@@ -50,6 +50,10 @@ class Score:
         """Whether the metric alone shows that the answers follow the samples: no single answer would reach it."""
         return self.one_answer is not None and self.interval[0] > self.one_answer
 
+    def beats(self, constant: float) -> bool:
+        """Whether it is surely better than a value."""
+        return self.interval[1] < constant if self.better == "lower" else self.interval[0] > constant
+
     @property
     def repeats(self) -> bool:
         """Whether each single answer is the float model's: a model of classes can do no better, however few there are.

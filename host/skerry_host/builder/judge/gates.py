@@ -8,7 +8,7 @@ from skerry_host.build_record import Check
 from skerry_host.builder.judge.tasks.table import AGREEMENTS
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
 from skerry_host.builder.modelfile.islands import float_left, scope
-from skerry_host.builder.recipe.recipe import Budget, Quantize
+from skerry_host.builder.recipe.recipe import USUAL_SQNR_DB, Budget, Quantize
 from skerry_host.metric_words import in_its_unit
 
 DEFAULT_PLAN = Quantize()
@@ -26,7 +26,7 @@ class Measured:
 
     `as_it_is`: the source was quantized already, its input and output types are given. `chance` is what guessing
     reaches on these samples, None where that has no meaning. `signals`: the SQNR of the outputs that count where they
-    are not all. `settled` names the output whose classes the metric itself tells apart, empty where there is none.
+    are not all. `settled` names the outputs that the metric itself judges, where it shows that answers follow samples.
     """
 
     graph: Graph
@@ -36,7 +36,7 @@ class Measured:
     as_it_is: bool = False
     chance: float | None = None
     signals: Mapping[str, float] | None = None
-    settled: str = ""
+    settled: frozenset[str] = frozenset()
 
     @property
     def judged(self) -> Mapping[str, float]:
@@ -201,13 +201,21 @@ def above_chance(measured: Measured, budget: Budget) -> GateResult:
 
 
 def signal(measured: Measured, budget: Budget) -> GateResult:
-    """Every output follows the float model's."""
-    name, worst = min(measured.judged.items(), key=lambda item: item[1])
-    ok = worst >= budget.min_sqnr_db
-    reached, limit = told_apart(lambda value, digits: f"{value:.{digits}f}", worst, budget.min_sqnr_db, 1)
+    """Every output follows the float model's, but those that the metric judges and no limit is asked for."""
+    needed = unsettled(measured.judged, budget, measured.settled)
+    name, worst = min((needed or measured.judged).items(), key=lambda item: item[1])
+    ok = not needed or worst >= budget.least_sqnr_db
+    reached, limit = told_apart(lambda value, digits: f"{value:.{digits}f}", worst, budget.least_sqnr_db, 1)
     advice = f"output {name} has {reached} dB SQNR, under min_sqnr_db {limit}"
-    check = Check("worst SQNR", f"{reached} dB", f">= {limit} dB", ok)
-    return _result(check, advice, lost_signal=True)
+    wanted = f">= {limit} dB" if needed else f"none, judged by {measured.quality.metric}"
+    return _result(Check("worst SQNR", f"{reached} dB", wanted, ok), advice, lost_signal=True)
+
+
+def unsettled(signals: Mapping[str, float], budget: Budget, settled: frozenset[str]) -> Mapping[str, float]:
+    """The SQNR of the outputs that need one, by name."""
+    if budget.min_sqnr_db is not None:
+        return signals
+    return {name: db for name, db in signals.items() if name not in settled}
 
 
 def told_apart(show: Callable[[float, int], str], value: float, limit: float, digits: int) -> tuple[str, str]:
@@ -227,33 +235,41 @@ def channels(measured: Measured, budget: Budget) -> GateResult:
         *([] if middle is None else [f"{middle:.1f} dB"]),
     ]
     limits = f">= {MIN_STEPS:g} steps, {budget.min_channel_db:g} dB"
-    limits += f"; {measured.settled} by {measured.quality.metric}" if measured.settled else ""
+    limits += f"; {', '.join(sorted(measured.settled))} by {measured.quality.metric}" if measured.settled else ""
     check = Check("worst channels", ", ".join(parts) or "constant", limits, not problems)
     return _result(
         check, "; ".join(problems), lost_signal=all(one.steps is None or one.steps >= MIN_STEPS for one in every)
     )
 
 
-def lost_channels(every: Sequence[ChannelSignal], budget: Budget, settled: str) -> list[str]:
+def lost_channels(every: Sequence[ChannelSignal], budget: Budget, settled: frozenset[str]) -> list[str]:
     """What is wrong with each block, but those of the output that the metric itself has judged.
 
     A classifier that says the same as before, of classes that come in turn, does its job however near its scores are;
     of an output with other things beside its classes the metric says nothing.
     """
     blocks = [one.output for one in every]
-    judged = [one for one in every if one.output != settled or blocks.count(settled) > 1]
+    judged = [one for one in every if one.output not in settled or blocks.count(one.output) > 1]
     return [problem for one in judged if (problem := channel_problem(one, budget, alone=blocks.count(one.output) == 1))]
 
 
 def coarse(measured: Measured, budget: Budget) -> str:
-    """A warning where a classifier answers as it should, by scores of which little is left; else empty."""
-    settled = [one for one in measured.quality.channels if one.output == measured.settled]
-    if not lost_channels(settled, budget, ""):
+    """A warning where a model answers as it should, by numbers of which little is left; else empty."""
+    settled = [one for one in measured.quality.channels if one.output in measured.settled]
+    steps = min((one.steps for one in settled if one.steps is not None), default=MIN_STEPS)
+    if steps < MIN_STEPS:
+        names = ", ".join(sorted({one.output for one in settled}))
+        return (
+            f"output {names}: the answers are right, but the scores of all samples lie within {steps:.2g} steps of the "
+            "output's scale: a device cannot tell by a score how sure an answer is"
+        )
+    noisy = {name: db for name, db in measured.judged.items() if name in measured.settled and db < USUAL_SQNR_DB}
+    if not noisy or budget.min_sqnr_db is not None:
         return ""
-    steps = min(one.steps or 0.0 for one in settled)
+    name, worst = min(noisy.items(), key=lambda item: item[1])
     return (
-        f"output {measured.settled}: the answers are right, but the scores of all samples lie within {steps:.2g} steps "
-        "of the output's scale: a device cannot tell by a score how sure an answer is"
+        f"output {name}: the answers are right, but its numbers have {worst:.1f} dB SQNR only: scores differ from the "
+        f"float model's; min_sqnr_db = {USUAL_SQNR_DB:g} in [budget] refuses that"
     )
 
 

@@ -23,7 +23,7 @@ from skerry_host.builder.judge.evaluate import Answered, Score, labels_of, real_
 from skerry_host.builder.judge.sequential import interval_at_any_time, sign_of_mean, surely_below
 from skerry_host.builder.judge.signal import CEILING_DB, energies
 from skerry_host.builder.judge.tasks.base import View, view_of
-from skerry_host.builder.judge.tasks.table import has_seen, measure, one_by_one, require
+from skerry_host.builder.judge.tasks.table import has_seen, judged_outputs, measure, one_by_one, require
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Budget, Recipe
@@ -36,6 +36,8 @@ FIRST, GROWTH = 128, 1.25
 SEED = 0
 MOST_IN_MEMORY = 256 * 1024**2
 """Bytes of one output's answers to all samples."""
+CONSTANTS, CONSTANT_SAMPLES = 8, 64
+"""Answers that are tried as always the same one, and the samples that they are tried on."""
 AT_ONCE = 128 * 1024**2
 """Bytes of answers that a model gives before they are put away."""
 
@@ -45,8 +47,8 @@ class Comparison:
     """A model and the float one on the same samples; `right` (N,) says which of them the model answers correctly.
 
     It is None where the metric is no mean of samples. `channels` are the blocks of every output, `places` (N,) those of
-    the samples in the data set. `settled` names the output of which the metric itself shows that the classes in it are
-    told apart; empty where none is.
+    the samples in the data set. `settled` names the outputs that the metric itself judges, where it shows that answers
+    follow the samples: no answer that is always the same would reach it.
     """
 
     reference: Score
@@ -55,7 +57,7 @@ class Comparison:
     sampling: Sampling
     channels: tuple[ChannelSignal, ...]
     places: Array
-    settled: str = ""
+    settled: frozenset[str] = frozenset()
 
 
 class PairedEvaluation:
@@ -68,6 +70,7 @@ class PairedEvaluation:
         self._order = np.arange(count) if self._in_order else np.random.default_rng(SEED).permutation(count)
         self._reference = _Answers(reference, count)
         self._last = self._reference
+        self._constant: float | None = None
 
     def compare(self, model: bytes) -> Comparison:
         """Run a model and the float one on further samples until it is sure what all of them would say.
@@ -81,13 +84,37 @@ class PairedEvaluation:
         reference, score = self._score(self._reference, count), self._score(own, count)
         right = own.right[:count] if own.by_sample else None
         sampling = Sampling(count, len(self._samples), RISK)
-        shown = own is not self._reference and (score.tells_apart or score.repeats)
-        settled = self._output_of_classes() if shown else ""
+        shown = own is not self._reference and self._follows(score)
+        settled = self._judged_outputs() if shown else frozenset[str]()
         return Comparison(reference, score, right, sampling, self._channels(own), self._order[:count], settled)
 
-    def _output_of_classes(self) -> str:
-        place = self._recipe.meaning.postprocess.output
-        return [*self._reference.outputs][place]
+    def _follows(self, score: Score) -> bool:
+        """Whether a score shows that answers follow the samples."""
+        if score.one_answer is not None:
+            return score.tells_apart or score.repeats
+        if not judged_outputs(self._recipe.meaning, len(self._reference.outputs)):
+            return False
+        self._constant = self._best_constant() if self._constant is None else self._constant
+        return score.beats(self._constant)
+
+    def _best_constant(self) -> float:
+        """What the metric gives for answering all samples as the float model answers one of them, at best."""
+        count = min(self._reference.count, CONSTANT_SAMPLES)
+        chosen, answers = self._order[:count], self._reference.first(count)
+        known = self._samples.subset(chosen).compared_with(answers)
+        view = self._view(self._reference, chosen)
+        tried = [
+            measure(
+                [np.repeat(part[at : at + 1], count, axis=0) for part in answers], known, self._recipe.meaning, view
+            )
+            for at in range(0, count, max(1, count // CONSTANTS))
+        ]
+        values = [one.value for one in tried]
+        return max(values) if tried[0].better == "higher" else min(values)
+
+    def _judged_outputs(self) -> frozenset[str]:
+        names = [*self._reference.outputs]
+        return frozenset(names[place] for place in judged_outputs(self._recipe.meaning, len(names)))
 
     def _channels(self, own: "_Answers") -> tuple[ChannelSignal, ...]:
         """The blocks of channels of each output of the float model, and what they show in the other."""
@@ -259,9 +286,9 @@ def is_sure(marks: tuple[Array, Array], energy: Array, budget: Budget, populatio
 
 def _signs(energy: Array, budget: Budget, risk: float) -> list[int]:
     """For each output -1 where its noise is surely small enough, 1 where it surely is not."""
-    if budget.min_sqnr_db <= -CEILING_DB:
+    if budget.least_sqnr_db <= -CEILING_DB:
         return [-1] * energy.shape[1]
-    share = 10 ** (-budget.min_sqnr_db / 10)
+    share = 10 ** (-budget.least_sqnr_db / 10)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is never sure
         return [sign_of_mean(noise - share * signal, risk) for signal, noise in np.moveaxis(energy, 0, 2)]
 

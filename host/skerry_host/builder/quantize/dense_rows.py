@@ -1,7 +1,7 @@
 """Writes dense layers as convolutions of 1x1, whose weights have a scale for each output on every runtime and Edge TPU.
 
 FULLY_CONNECTED has one scale for all its weights before version 12 of its kernel: a row of small weights loses beside
-one of large ones. Changes the float model, exactly; does nothing for layers that stay float or get 16 bit.
+one of large ones. Changes the float model, exactly; does nothing for layers that stay float.
 """
 
 import dataclasses
@@ -23,6 +23,8 @@ from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
 
+HELPERS = ("/read", "/rows")
+"""What the names of what the convolution reads and writes end in, after that of what the layer wrote."""
 _FLOAT32 = schema.TensorType.FLOAT32
 _DEFAULT = schema.FullyConnectedOptionsWeightsFormat.DEFAULT
 
@@ -57,8 +59,8 @@ def _convolution(model: Any, op: Any) -> list[Any] | None:
     rows = prod(int(n) for n in main.tensors[read].shape) // inputs
     name = main.tensors[written].name
     kernel = add_constant_tensor(model, main.tensors[weight].name + b"/1x1", values.reshape(outputs, 1, 1, inputs))
-    flat = add_tensor(main, name + b"/read", _FLOAT32, (1, 1, rows, inputs))
-    made = add_tensor(main, name + b"/rows", _FLOAT32, (1, 1, rows, outputs))
+    flat = add_tensor(main, name + HELPERS[0].encode(), _FLOAT32, (1, 1, rows, inputs))
+    made = add_tensor(main, name + HELPERS[1].encode(), _FLOAT32, (1, 1, rows, outputs))
     options = schema.Conv2DOptionsT()
     options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
     options.padding, options.fusedActivationFunction = schema.Padding.VALID, activation_of(op)
@@ -90,8 +92,7 @@ def _wanted(plan: Quantize) -> bool:
 
 
 def _run(draft: Draft) -> Draft:
-    kept = (*draft.plan.keep_float, *draft.plan.int16_layers)
-    return dataclasses.replace(draft, source=by_rows(draft.source, kept))
+    return dataclasses.replace(draft, source=by_rows(draft.source, draft.plan.keep_float))
 
 
 def choices(plan: Quantize) -> Iterator[tuple[str, Quantize]]:

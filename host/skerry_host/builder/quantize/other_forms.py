@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from skerry_host.builder.quantize.tensorflow import at_hand
 from skerry_host.builder.recipe.recipe import Quantize
 
-SHARES = (0.1, 0.3, 1.0)
+SOME, ALL = (0.1, 0.3), (1.0,)
 """Of all layers, the weakest ones that are given 16 bit; all of them where errors of many add up, as in landmarks."""
-FEW = 3
-"""Layers that are left float to save the rest."""
+FEW, FLOATS = 3, 0.15
+"""Layers that are left float to save the rest: a few, and a share of all. Float is quicker than 16 bit on most CPUs."""
 
 
 def other_quantizer(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
@@ -22,35 +22,40 @@ def other_quantizer(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
         yield "TensorFlow's quantizer", replace(plan, quantizer="tensorflow")
 
 
-def wider(plan: Quantize, weakest: Sequence[str], quantizer: str) -> Iterator[tuple[str, Quantize]]:
+def wider(
+    plan: Quantize, weakest: Sequence[str], quantizer: str, shares: Sequence[float] = (*SOME, *ALL)
+) -> Iterator[tuple[str, Quantize]]:
     """Activations of 16 bit in the layers that lose most; only litert-quantizer makes them.
 
     So they are tried with the recipe's `quantizer`, even if 8 bits were best with TensorFlow's.
     """
-    if plan.activations != "int8" or plan.int16_layers or quantizer == "tensorflow":
+    if plan.activations != "int8" or quantizer == "tensorflow":
         return
-    for share in SHARES:
-        layers = tuple(weakest[: max(1, round(share * len(weakest)))])
-        if layers:
+    for share in shares:
+        chosen = weakest[: max(1, round(share * len(weakest)))]
+        layers = tuple(name for name in chosen if name not in plan.keep_float)
+        if len(layers) > len(plan.int16_layers):
             yield f"16 bit in {_count(layers)}", replace(plan, int16_layers=layers, quantizer=quantizer)
 
 
 def islands(plan: Quantize, weakest: Sequence[str], front: Sequence[str]) -> Iterator[tuple[str, Quantize]]:
     """What makes features of a signal left float, and the layers that lose most."""
-    if front and plan.activations == "int8":
-        yield (
-            f"float in the {len(front)} layers up to {front[-1].partition(';')[0]}",
-            replace(plan, int16_layers=(), keep_float=(*plan.keep_float, *front)),
-        )
-    layers = tuple(weakest[:FEW])
-    if not layers or plan.activations != "int8":
+    if plan.activations != "int8":
         return
-    if plan.int16_layers:
-        rest = tuple(name for name in plan.int16_layers if name not in layers)
-        both = replace(plan, int16_layers=rest, keep_float=(*plan.keep_float, *layers))
-        yield f"float in {_count(layers)}, 16 bit in {len(rest)}", both
-    else:
-        yield f"float in {_count(layers)}", replace(plan, keep_float=(*plan.keep_float, *layers))
+    if front:
+        name = f"float in the {len(front)} layers up to {front[-1].partition(';')[0]}"
+        yield name, _float(plan, front)
+    many = round(FLOATS * len(weakest))
+    for count in (FEW, many) if many > FEW else (FEW,):
+        layers = [name for name in weakest if name not in plan.keep_float][:count]
+        if layers:
+            yield f"float in {_count(layers)}", _float(plan, layers)
+
+
+def _float(plan: Quantize, layers: Sequence[str]) -> Quantize:
+    """These layers left float, too; of the others that have 16 bit each keeps them."""
+    wide = tuple(name for name in plan.int16_layers if name not in layers)
+    return replace(plan, int16_layers=wide, keep_float=(*plan.keep_float, *layers))
 
 
 def _count(layers: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import replace as replan
 from skerry_host.builder.modelfile.graph import Graph, Op
 from skerry_host.builder.modelfile.islands import scope
 from skerry_host.builder.modelfile.tflite import read_model
-from skerry_host.builder.quantize.decompose import HELPERS
+from skerry_host.builder.quantize import decompose, dense_rows
 from skerry_host.builder.quantize.named_layers import meant
 from skerry_host.builder.quantize.step import Draft, Step, always
 from skerry_host.builder.quantize.tensorflow import quantized_by_tensorflow
@@ -62,7 +62,7 @@ def _recipe(plan: Quantize, graph: Graph) -> qtyping.ModelQuantizationRecipe:
 
 def _with_helpers(graph: Graph, ops: list[Op]) -> list[Op]:
     """Operators, and the parts that they were decomposed into."""
-    names = {scope(graph, op) + part for op in ops for part in ("", *HELPERS)}
+    names = {scope(graph, op) + part for op in ops for part in ("", *decompose.HELPERS, *dense_rows.HELPERS)}
     return [op for op in graph.ops if scope(graph, op) in names]
 
 

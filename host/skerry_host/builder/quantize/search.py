@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from skerry_host.builder.quantize.other_forms import islands, other_quantizer, wider
+from skerry_host.builder.quantize.other_forms import ALL, SOME, islands, other_quantizer, wider
 from skerry_host.builder.quantize.pipeline import choices
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress
@@ -189,13 +189,22 @@ class _Search:
             yield stage(self._from())
         if not first:
             yield other_quantizer(self._from())
-        if self._tools.mixed and not self._done():
-            weakest = self._weakest()
-            for candidate in wider(self._from(), weakest, self._plan.quantizer):
+        if self._tools.mixed:
+            yield from self._mixed()
+
+    def _mixed(self) -> Iterator[Iterator[tuple[str, Quantize]]]:
+        """16 bit and float in some layers, float before 16 bit in all of them, which takes longest on a device."""
+        for shares, front in ((SOME, self._tools.front), (ALL, ())):
+            if self._done():
+                return
+            for candidate in wider(self._from(), self._weakest(), self._plan.quantizer, shares):
                 yield iter([candidate])
                 if self._done():
                     return
-            yield islands(self._from(), weakest, self._tools.front)
+            for candidate in islands(self._from(), self._weakest(), front):
+                yield iter([candidate])
+                if self._done():
+                    return
 
     def _unformed(self) -> bool:
         return self._best is None or self._best.loss.floats > 0

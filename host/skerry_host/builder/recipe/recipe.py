@@ -174,11 +174,15 @@ STEPS = (
 """The modules of `builder.quantize` that carry out a `Quantize`, in the order in which they run."""
 
 
+USUAL_SQNR_DB = 15.0
+
+
 class Budget(Struct, frozen=True):
     """The host's gates: a build that misses one is refused.
 
     Metrics with a unit, such as pixels, may be worse by a part of the float model's value, `max_relative_loss`; those
-    that are better the lower they are have `max_error` in place of `min_accuracy`.
+    that are better the lower they are have `max_error` in place of `min_accuracy`. Without `min_sqnr_db` outputs that
+    the metric itself judges need none, others `least_sqnr_db`; given, it holds for all that are looked at.
     """
 
     max_accuracy_drop: Share = 0.01
@@ -186,9 +190,14 @@ class Budget(Struct, frozen=True):
     min_accuracy: Share = 0.0
     max_error: Annotated[float, Meta(ge=0)] | None = None
     allow_chance: bool = False
-    min_sqnr_db: float = 15.0
+    min_sqnr_db: float | None = None
     min_channel_db: float = 3.0
     max_bytes: Annotated[int, Meta(gt=0)] | None = None
+
+    @property
+    def least_sqnr_db(self) -> float:
+        """The SQNR that an output needs of which no metric says anything."""
+        return USUAL_SQNR_DB if self.min_sqnr_db is None else self.min_sqnr_db
 
 
 class GoldenPlan(Struct, frozen=True):

@@ -195,7 +195,7 @@ def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[OperatorRow
     if part.reasons and part.layers:
         advice += [f"{text}." for text in (part.tried.cause, part.tried.found) if text]
         advice += [
-            f"Try {hint}." for hint in remedies(part.layers, least_db(facts.recipe.budget.min_sqnr_db), part.tried)
+            f"Try {hint}." for hint in remedies(part.layers, least_db(facts.recipe.budget.least_sqnr_db), part.tried)
         ]
     real = part.quality.float_value
     if real is not None and (words := far_above(part.quality)):

@@ -67,7 +67,7 @@ def render(facts: Facts) -> str:
 
 def _section(facts: Facts, part: TargetFacts) -> TargetSection:
     roof = roof_of(facts, part)
-    limit = least_db(facts.recipe.budget.min_sqnr_db)
+    limit = least_db(facts.recipe.budget.least_sqnr_db)
     table = rows(part, roof, limit, accelerator_of(facts))
     title, drawing, note = _errors(facts, part)
     return TargetSection(

@@ -8,8 +8,9 @@ import msgspec
 
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.judge.evaluate import Score, answers_only, evaluate, sqnr_by_output
-from skerry_host.builder.judge.gates import allowed_loss, fused, loss, lost_channels, unasked
+from skerry_host.builder.judge.gates import allowed_loss, fused, loss, lost_channels, unasked, unsettled
 from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
+from skerry_host.builder.judge.signal import CEILING_DB
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.graph import Op
 from skerry_host.builder.modelfile.islands import front_end, scope
@@ -157,9 +158,15 @@ def within_budget(compared: Comparison, recipe: Recipe) -> bool:
     reference, score = compared.reference, compared.score
     return (
         loss(reference.value, score.value, score.better) <= allowed_loss(reference.value, score.unit, budget)
-        and _worst_db(reference, score, recipe) >= budget.min_sqnr_db
+        and _least_needed(compared, recipe) >= budget.least_sqnr_db
         and not lost_channels(compared.channels, budget, compared.settled)
     )
+
+
+def _least_needed(compared: Comparison, recipe: Recipe) -> float:
+    """The SQNR of the worst of the outputs that need one."""
+    signals = answers_only(sqnr_by_output(compared.reference, compared.score), recipe)
+    return min(unsettled(signals, recipe.budget, compared.settled).values(), default=CEILING_DB)
 
 
 def _worst_db(reference: Score, score: Score, recipe: Recipe) -> float:
@@ -183,7 +190,8 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
 
     noise = NOISE_SAMPLES / len(samples)
     allowed = allowed_loss(reference.value, reference.unit, work.recipe.budget)
-    budget = QuantizationLoss(allowed + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
+    asked = work.recipe.budget.min_sqnr_db  # else the metric may settle it, which only an evaluation can say
+    budget = QuantizationLoss(allowed + noise, -CEILING_DB if asked is None else asked - SLACK_DB)
     mixed = work.builder.mixed and not work.integers_only
     thorough = work.recipe.quantize.search is True
     front = front_end(work.source.graph, LARGEST_SHARE)

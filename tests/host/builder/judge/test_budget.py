@@ -5,11 +5,12 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import ChannelSignal, Quality
+from skerry_agent.wire.postprocess import Postprocess
 from skerry_host.builder.judge.evaluate import Answered, Score, one_sided, score_of
 from skerry_host.builder.judge.gates import Measured, allowed_loss, coarse, far_above, loss, run_gates
 from skerry_host.builder.judge.intervals import bootstrapped
 from skerry_host.builder.judge.tasks.base import Known, Measure, View
-from skerry_host.builder.judge.tasks.table import measure
+from skerry_host.builder.judge.tasks.table import judged_outputs, measure
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
 from skerry_host.builder.recipe.recipe import Budget, Task
 
@@ -84,10 +85,10 @@ def test_a_budget_is_kept_or_missed_in_the_metric_s_own_unit(case: str):
 def test_scores_within_two_steps_are_a_warning_where_the_answers_of_several_classes_are_right():
     """The softmax of a hardly trained classifier: TensorFlow's int8 answers the same, and so does ours."""
     faint = replace(TOP1, channels=(ChannelSignal("y", 0, 3, 0.4, 1.6),))
-    judged = Measured(GRAPH, faint, "", settled="y")
+    judged = Measured(GRAPH, faint, "", settled=frozenset({"y"}))
     assert [result.reason for result in run_gates(judged, Budget()) if result.reason] == []
     assert coarse(judged, Budget()).startswith("output y: the answers are right, but the scores of all samples")
-    assert coarse(Measured(GRAPH, TOP1, "", settled="y"), Budget()) == ""
+    assert coarse(Measured(GRAPH, TOP1, "", settled=frozenset({"y"})), Budget()) == ""
     unsettled = Measured(GRAPH, faint, "")
     assert len([result for result in run_gates(unsettled, Budget()) if result.reason]) == 1
     assert coarse(unsettled, Budget()) == ""
@@ -97,8 +98,33 @@ def test_the_metric_settles_nothing_of_other_outputs_nor_of_what_stands_beside_t
     boxes = replace(TOP1, channels=(ChannelSignal("y", 0, 3, 40.0, 250.0), ChannelSignal("y", 4, 83, -0.1, 0.3)))
     other = replace(TOP1, channels=(ChannelSignal("y", 0, 3, 40.0, 250.0), ChannelSignal("z", 0, 3, -0.1, 0.3)))
     for quality in (boxes, other):
-        found = run_gates(Measured(GRAPH, quality, "", settled="y"), Budget())
+        found = run_gates(Measured(GRAPH, quality, "", settled=frozenset({"y"})), Budget())
         assert len([result for result in found if result.reason]) == 1
+
+
+def test_an_output_that_the_metric_judges_needs_no_other_limit_unless_one_is_asked_for():
+    noisy = replace(TOP1, sqnr_db={"y": 6.0}, channels=())
+    settled = Measured(GRAPH, noisy, "", settled=frozenset({"y"}))
+    assert [result.reason for result in run_gates(settled, Budget()) if result.reason] == []
+    assert coarse(settled, Budget()).startswith(
+        "output y: the answers are right, but its numbers have 6.0 dB SQNR only"
+    )
+    (refused,) = [result.reason for result in run_gates(settled, Budget(min_sqnr_db=15.0)) if result.reason]
+    assert refused.startswith("output y has 6.0 dB SQNR, under min_sqnr_db 15.0")
+    other = Measured(GRAPH, replace(noisy, sqnr_db={"y": 6.0, "z": 7.0}), "", settled=frozenset({"y"}))
+    (refused,) = [result.reason for result in run_gates(other, Budget()) if result.reason]
+    assert refused.startswith("output z has 7.0 dB SQNR")
+
+
+def test_which_outputs_a_metric_judges():
+    """Those that answers are read from; of numbers none, for what is small is lost in a pooled error."""
+    two = Postprocess(output=1)
+    assert [*judged_outputs(Task("segmentation", two), 3)] == [1]
+    assert [*judged_outputs(Task("keypoints", two), 1)] == []
+    assert [*judged_outputs(Task("regression"), 1)] == [*judged_outputs(Task("raw"), 1)] == []
+    ssd = Postprocess(decoder="ssd")
+    assert [*judged_outputs(Task("detection", ssd), 2)] == [0, 1]
+    assert [*judged_outputs(Task("detection", ssd), 5)] == []
 
 
 @pytest.mark.parametrize("labelled", [True, False])

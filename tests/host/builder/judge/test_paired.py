@@ -98,3 +98,13 @@ def test_all_answers_are_never_in_memory_at_once(case: Case, monkeypatch: pytest
     assert np.array_equal(found.right, whole.right)
     assert (found.score.value, found.channels) == (whole.score.value, whole.channels)
     assert len(told) > found.sampling.samples / 50
+
+
+def test_a_metric_settles_an_output_where_no_answer_that_is_always_the_same_would_reach_it(case: Case):
+    several = replace(case.recipe, task="multilabel")
+    found = PairedEvaluation(FLOAT, Samples(case.samples.inputs), several).compare(case.model)
+    assert found.settled == {*found.reference.outputs}
+    same = Samples.of(np.repeat(np.load(FASHION / "evaluation.npz")["inputs"][:1], 80, axis=0))
+    assert PairedEvaluation(FLOAT, same, several).compare(case.model).settled == frozenset()
+    numbers = replace(case.recipe, task="regression")
+    assert PairedEvaluation(FLOAT, Samples(case.samples.inputs), numbers).compare(case.model).settled == frozenset()

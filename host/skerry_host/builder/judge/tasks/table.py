@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skerry_agent.wire.manifest import DETECTION
 from skerry_host.builder.judge.tasks import (
     classification,
     detection,
@@ -67,6 +68,23 @@ def require(outputs: Outputs, meaning: Task, view: View) -> None:
     rules = TASKS[meaning.name]
     if rules.require is not None:
         rules.require(outputs, Case(meaning, view))
+
+
+def judged_outputs(meaning: Task, outputs: int) -> range:
+    """The places of the outputs that a task's answers are read from, all of them; none where the metric is of numbers.
+
+    Errors of numbers are pooled, and a small number is lost beside large ones: their signal counts.
+    """
+    if meaning.name in {"regression", "embedding", "raw"}:
+        return range(0)
+    spec = meaning.postprocess
+    if meaning.name == DETECTION and spec.decoder in {"ssd", "decoded"}:
+        return range(outputs if outputs <= SEPARATE[spec.decoder] else 0)
+    return range(spec.output, min(spec.output + 1, outputs))
+
+
+SEPARATE = {"ssd": 2, "decoded": 4}
+"""Outputs of detectors that give boxes and scores apart: with more nobody says which ones are read."""
 
 
 def has_seen(outputs: Outputs, meaning: Task, view: View) -> bool:
