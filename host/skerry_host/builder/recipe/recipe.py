@@ -118,6 +118,7 @@ class Quantize(Struct, frozen=True):
     weight_ranges: Literal["min-max", "octav"] = "min-max"
     equalize: bool = False
     dense_by_row: bool = False
+    rounding: Literal["nearest", "together"] = "nearest"
     bias_correction: bool = False
     delta_friendly: bool | None = None
     sticky: Annotated[float, Meta(ge=0, le=2)] = 0.0
@@ -167,6 +168,7 @@ STEPS = (
     "quantizer",
     "complete",
     "bias_room",
+    "rounding",
     "bias",
     "op_versions",
     "io_type",

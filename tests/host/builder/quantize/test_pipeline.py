@@ -51,11 +51,13 @@ def test_each_plan_has_its_steps():
     plain = [*measured, "quantize", completed, "room for biases", "write operator versions"]
     assert names(Quantize()) == plain
     assert names(Quantize(activations="float", io="float")) == ["quantize"]
-    wide = Quantize(activations="int16", io="int16", bias_correction=True)
-    assert names(wide) == ["decompose activations", "calibrate", "quantize", completed, "room for biases"]
-    asked = names(Quantize(equalize=True, dense_by_row=True, bias_correction=True, io="uint8"))
+    wide = Quantize(activations="int16", io="int16", rounding="together", bias_correction=True)
+    of_16_bit = ["decompose activations", "calibrate", "quantize", completed, "room for biases"]
+    assert names(wide) == [*of_16_bit, "round weights together"]
+    asked = names(Quantize(equalize=True, dense_by_row=True, rounding="together", bias_correction=True, io="uint8"))
     added = [name for name in asked if name not in plain]
-    assert added == ["cross-layer equalization", "dense layers by row", "bias correction", "uint8 inputs and outputs"]
+    float_graph = ["cross-layer equalization", "dense layers by row"]
+    assert added == [*float_graph, "round weights together", "bias correction", "uint8 inputs and outputs"]
 
 
 def test_a_step_that_is_added_runs_and_one_that_does_not_apply_is_left_out(monkeypatch, source, samples):
@@ -100,6 +102,7 @@ def test_a_search_goes_through_the_steps_by_search_order():
         "cross-layer equalization",
         "dense layers by row",
         "bias correction",
+        "weights rounded together",
     ]
 
 

@@ -1,0 +1,184 @@
+"""Second moments of what layers multiply by their weights: sums of x x^T over samples, for rounding them together.
+
+Takes the float model's activations, on the steps of the quantized layer's input, and of a map only some places, spread
+evenly. Every other sample has sums of its own, so that what is chosen by one half can be judged by the other. Bounded:
+`SAMPLES` samples, about `ROWS` rows of a layer, layers with at most `WIDEST` inputs, and `MOST_VALUES` of all sums
+together, the smallest layers first. Rounds nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from skerry_agent.processing import Array
+from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.quantize.weights import WeightedLayer
+from skerry_host.builder.recipe.progress import Progress, watched
+from skerry_host.builder.sources.load import SourceModel
+
+SAMPLES = 64
+ROWS = 2048
+AT_ONCE = 512
+"""Rows that are multiplied at once: adding up after each sample would take most of the time."""
+WIDEST = 2048
+MOST_VALUES = 2**26
+"""512 MB of float64."""
+HALVES = 2
+_TURN = 0.6180339887498949
+"""Of a step between places, from sample to sample: the golden ratio comes by all of them evenly."""
+
+
+@dataclass(slots=True)
+class Fed:
+    """One layer whose weights are to be rounded, and the sums over its inputs (groups, width, width) of two halves.
+
+    `source` is the layer in the float model, `scale` and `zero_point` are of the quantized one's input, which holds
+    integers of `low` to `high`; `shape` is that of the weights, `channels` are the input's.
+    """
+
+    source: WeightedLayer
+    shape: tuple[int, ...]
+    channels: int
+    scale: float
+    zero_point: int
+    low: int
+    high: int
+    sums: list[Array] = field(default_factory=list)
+    waiting: tuple[list[Array], list[Array]] = field(default_factory=lambda: ([], []))
+
+    @property
+    def groups(self) -> int:
+        """How many parts of the input are multiplied by weights of their own: each channel of a depthwise layer."""
+        if self.source.kind == "FULLY_CONNECTED":
+            return 1
+        return self.channels if self.source.kind == "DEPTHWISE_CONV_2D" else self.channels // self.shape[3]
+
+    @property
+    def width(self) -> int:
+        """How many inputs one output is the sum of."""
+        if self.source.kind == "DEPTHWISE_CONV_2D":
+            return self.shape[1] * self.shape[2]
+        return int(np.prod(self.shape[1:]))
+
+    @property
+    def values(self) -> int:
+        """How many numbers its sums are."""
+        return HALVES * self.groups * self.width**2
+
+    def add(self, activation: Array, count: int, sample: int) -> None:
+        """Add at most `count` rows of one sample."""
+        rows = self._rows(activation, count, sample * _TURN % 1)
+        steps = np.clip(np.rint(rows / self.scale) + self.zero_point, self.low, self.high)
+        waiting = self.waiting[sample % HALVES]
+        waiting.append((steps - self.zero_point) * self.scale)
+        if sum(part.shape[1] for part in waiting) >= AT_ONCE:
+            self.sum_up()
+
+    def sum_up(self) -> None:
+        """Put the rows that wait into the sums."""
+        self.sums = self.sums or [np.zeros((self.groups, self.width, self.width)) for _ in range(HALVES)]
+        for half, waiting in enumerate(self.waiting):
+            if waiting:
+                rows = np.concatenate(waiting, axis=1).astype(np.float64)
+                self.sums[half] += np.matmul(rows.transpose(0, 2, 1), rows)
+                waiting.clear()
+
+    def _rows(self, real: Array, count: int, turn: float) -> Array:
+        """(groups, rows, width), in the order of `by_group`."""
+        if self.source.kind == "FULLY_CONNECTED":
+            flat = real.reshape(1, -1, self.width)
+            return flat[:, places(flat.shape[1], count, turn)]
+        found = patches(real, self.source.options, self.shape[1:3], count, turn)
+        rows, high, wide, channels = found.shape
+        parts = found.reshape(rows, high, wide, self.groups, channels // self.groups)
+        grouped: Array = parts.transpose(3, 0, 1, 2, 4).reshape(self.groups, rows, self.width)
+        return grouped
+
+
+def by_group(weights: Array, fed: Fed) -> Array:
+    """Weights in the layout of the sums: (groups, outputs of a group, width)."""
+    if fed.source.kind == "DEPTHWISE_CONV_2D":
+        flat: Array = weights.reshape(fed.width, fed.groups, -1).transpose(1, 2, 0)
+        return flat
+    grouped: Array = weights.reshape(fed.groups, -1, fed.width)
+    return grouped
+
+
+def from_groups(grouped: Array, fed: Fed) -> Array:
+    """The reverse of `by_group`."""
+    if fed.source.kind == "DEPTHWISE_CONV_2D":
+        return grouped.transpose(2, 0, 1).reshape(fed.shape)
+    return grouped.reshape(fed.shape)
+
+
+def patches(real: Array, options: Any, kernel: Sequence[int], count: int, turn: float) -> Array:
+    """What a convolution multiplies in at most `count` of its places: (places, height, width, channels)."""
+    strides = (options.strideH, options.strideW)
+    dilations = (options.dilationHFactor, options.dilationWFactor)
+    padded, sizes = _padded(real, options, kernel)
+    found = places(len(real) * sizes[0] * sizes[1], count, turn)
+    sample, row, column = np.unravel_index(found, (len(real), *sizes))
+    rows = row[:, None] * strides[0] + np.arange(kernel[0]) * dilations[0]
+    columns = column[:, None] * strides[1] + np.arange(kernel[1]) * dilations[1]
+    taken: Array = padded[sample[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return taken
+
+
+def _padded(real: Array, options: Any, kernel: Sequence[int]) -> tuple[Array, tuple[int, int]]:
+    """A map with its padding, and the height and width of what a convolution makes of it."""
+    strides = (options.strideH, options.strideW)
+    dilations = (options.dilationHFactor, options.dilationWFactor)
+    pads, sizes = [], []
+    for axis, (taps, stride, dilation) in enumerate(zip(kernel, strides, dilations, strict=True), 1):
+        reach, there = (taps - 1) * dilation + 1, real.shape[axis]
+        size = -(-there // stride) if options.padding == schema.Padding.SAME else (there - reach) // stride + 1
+        more = max((size - 1) * stride + reach - there, 0)
+        pads.append((more // 2, more - more // 2))
+        sizes.append(size)
+    return np.pad(real, [(0, 0), *pads, (0, 0)]), (sizes[0], sizes[1])
+
+
+def places(total: int, count: int, turn: float) -> Array:
+    """At most `count` of so many places, evenly; `turn` (0 to 1) moves them on."""
+    if total <= count:
+        return np.arange(total)
+    return ((np.arange(count) + turn) * total / count).astype(np.int64)
+
+
+def gather(layers: Sequence[Fed], source: SourceModel, inputs: Inputs, progress: Progress) -> list[Fed]:
+    """Sum up over samples in one pass; the layers that are small enough for it."""
+    chosen = list(_small(layers))
+    if not chosen:
+        return []
+    interpreter = Interpreter(
+        model_content=source.data,
+        num_threads=2,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    some = inputs.first(SAMPLES)
+    count = max(1, ROWS // len(some))
+    for at, tensors in enumerate(watched(some, "measuring what weights multiply", progress, of=len(some))):
+        for index, tensor in zip(source.graph.inputs, tensors, strict=True):
+            interpreter.set_tensor(index, tensor)
+        interpreter.invoke()
+        for fed in chosen:
+            fed.add(interpreter.get_tensor(fed.source.input), count, at)
+    for fed in chosen:
+        fed.sum_up()
+    return chosen
+
+
+def _small(layers: Sequence[Fed]) -> Iterable[Fed]:
+    """Those whose sums fit into the memory that is allowed for them."""
+    left = MOST_VALUES
+    for fed in sorted((fed for fed in layers if fed.width <= WIDEST), key=lambda fed: fed.values):
+        left -= fed.values
+        if left < 0:
+            return
+        yield fed

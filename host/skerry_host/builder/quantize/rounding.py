@@ -1,0 +1,160 @@
+"""Weights rounded together: the error of each is made up for by those that are rounded after it.
+
+Frantar, Ashkboos, Hoefler, Alistarh: GPTQ (ICLR 2023), sections 3.2 and 3.3, which solves what Frantar, Singh and
+Alistarh: Optimal Brain Compression (NeurIPS 2022) states: the least squared error of a layer's outputs, sum over x of
+((w - q) x)^2 = (w - q) H (w - q)^T with H = sum of x x^T. After weight i was rounded, all j after it get
+w_j -= (w_i - q_i) / U_ii * U_ij, where U is the upper Cholesky factor of the inverse of H.
+
+Few samples fit any rounding, so it is first tried with half of them: a layer that then loses more on the other half
+than it did keeps its integers. Changes only the integers of weights: no scale, no bias.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.tflite import read_model, text
+from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.quantize.moments import Fed, by_group, from_groups, gather
+from skerry_host.builder.quantize.step import Draft, Step
+from skerry_host.builder.quantize.weights import WeightedLayer, replace, values, weighted
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.progress import Progress
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.sources.load import SourceModel
+
+DAMPING = 0.01
+"""Of the mean of the diagonal of H, added to it, as in the paper."""
+WORTH = 0.9
+"""Of the error that a layer had on the other half of the samples: to leave more is chance, or not worth a change."""
+BLOCK = 64
+"""Weights whose errors are put into all that come later at once."""
+LARGEST = 127
+_LIMITS = {schema.TensorType.INT8: (-128, 127), schema.TensorType.INT16: (-32768, 32767)}
+
+
+def round_weights(model: Any, source: SourceModel, inputs: Inputs, progress: Progress) -> int:
+    """Round the weights of a quantized `schema.ModelT` together, in place; of how many layers it lost less."""
+    before = read_model(source.data)
+    floats = {_name(before, layer.output): layer for layer in weighted(before)}
+    layers: dict[int, WeightedLayer] = {}
+    fed: list[Fed] = []
+    for layer in weighted(model):
+        real = floats.get(_name(model, layer.output))
+        if real is not None and real.kind == layer.kind and _same_integers(before, real, model, layer):
+            layers[real.position] = layer
+            fed.append(_fed(before, real, model, layer))
+    found = gather(fed, source, inputs, progress)
+    return sum(
+        _round(model, layers[one.source.position], values(before, one.source.weight, "float32"), one) for one in found
+    )
+
+
+def rounded_together(weights: Array, scales: Array, sums: Array) -> Array:
+    """Integers (groups, outputs, width) of weights of that shape, by scales (groups, outputs) and H (groups, w, w).
+
+    The inputs that matter most are rounded first: nothing makes up for the last one's error.
+    """
+    sums = _damped(sums)
+    order = np.argsort(-np.einsum("gii->gi", sums), axis=1, kind="stable")
+    factor = _factor(np.take_along_axis(np.take_along_axis(sums, order[:, :, None], 1), order[:, None, :], 2))
+    left = np.take_along_axis(weights.astype(np.float64), order[:, None, :], 2)
+    steps, width = np.empty_like(left), left.shape[2]
+    for start in range(0, width, BLOCK):
+        end = min(start + BLOCK, width)
+        errors = np.empty((*left.shape[:2], end - start))
+        for at in range(start, end):
+            steps[:, :, at] = np.clip(np.rint(left[:, :, at] / scales), -LARGEST, LARGEST)
+            error = (left[:, :, at] - steps[:, :, at] * scales) / factor[:, None, at, at]
+            left[:, :, at + 1 : end] -= error[:, :, None] * factor[:, None, at, at + 1 : end]
+            errors[:, :, at - start] = error
+        left[:, :, end:] -= errors @ factor[:, start:end, end:]
+    found: Array = np.take_along_axis(steps, np.argsort(order, axis=1)[:, None, :], 2)
+    return found
+
+
+def _damped(sums: Array) -> Array:
+    """H with a larger diagonal, so that it has an inverse; an input that is always zero is one by itself."""
+    diagonal = np.einsum("gii->gi", sums)
+    mean = diagonal.mean(axis=1, keepdims=True)
+    more = np.where(diagonal > 0, DAMPING * mean, np.maximum(mean, 1.0))
+    found: Array = sums + more[:, :, None] * np.eye(sums.shape[1])
+    return found
+
+
+def _factor(sums: Array) -> Array:
+    """The upper U with U^T U the inverse of H, by H = V V^T of the upper V, whose inverse U is."""
+    backwards = np.linalg.cholesky(sums[:, ::-1, ::-1])
+    inverse: Array = np.triu(np.linalg.inv(backwards[:, ::-1, ::-1]))
+    return inverse
+
+
+def _round(model: Any, layer: WeightedLayer, real: Array, fed: Fed) -> bool:
+    form = model.subgraphs[0].tensors[layer.weight].quantization
+    shape = [1] * real.ndim
+    shape[layer.out_axis if len(form.scale) > 1 else 0] = len(form.scale)
+    scales = by_group(np.broadcast_to(np.asarray(form.scale, np.float64).reshape(shape), real.shape), fed)[:, :, 0]
+    weights, before = by_group(real, fed), by_group(values(model, layer.weight, "int8"), fed)
+    one, other = fed.sums
+    tried = rounded_together(weights, scales, one)
+    if _lost(weights, tried, scales, other) >= WORTH * _lost(weights, before, scales, other):
+        return False
+    replace(model, layer.weight, from_groups(rounded_together(weights, scales, one + other), fed).astype(np.int8))
+    return True
+
+
+def _lost(weights: Array, steps: Array, scales: Array, sums: Array) -> float:
+    """The squared error of a layer's outputs, by H of the inputs."""
+    error = weights - steps * scales[:, :, None]
+    return float(np.sum((error @ sums) * error))
+
+
+def _fed(before: Any, real: WeightedLayer, model: Any, layer: WeightedLayer) -> Fed:
+    tensor = model.subgraphs[0].tensors[layer.input]
+    form, limits = tensor.quantization, _LIMITS[tensor.type]
+    shape = tuple(int(size) for size in before.subgraphs[0].tensors[real.weight].shape)
+    channels = int(before.subgraphs[0].tensors[real.input].shape[-1])
+    return Fed(real, shape, channels, float(form.scale[0]), int(form.zeroPoint[0]), *limits)
+
+
+def _same_integers(before: Any, real: WeightedLayer, model: Any, layer: WeightedLayer) -> bool:
+    """Whether a layer multiplies the float one's weights as int8 without a zero point by 8 or 16-bit inputs."""
+    tensors = model.subgraphs[0].tensors
+    weight, given = tensors[layer.weight], tensors[layer.input]
+    if any(one.quantization is None or one.quantization.scale is None for one in (weight, given)):
+        return False
+    plain = weight.type == schema.TensorType.INT8 and not np.any(weight.quantization.zeroPoint)
+    shape = before.subgraphs[0].tensors[real.weight].shape
+    return plain and given.type in _LIMITS and np.array_equal(weight.shape, shape)
+
+
+def _name(model: Any, index: int) -> str:
+    return text(model.subgraphs[0].tensors[index].name)
+
+
+def _applies(plan: Quantize) -> bool:
+    return plan.rounding == "together" and plan.activations != "float"
+
+
+def _run(draft: Draft) -> Draft:
+    if draft.source.trained:
+        raise ModelError(
+            "rounding together would change the integers that this model was trained with (QAT)",
+            hint="leave rounding out of [quantize]",
+            code="trained",
+        )
+    round_weights(draft.model, draft.float_model, draft.inputs, draft.progress)
+    return draft
+
+
+def choices(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
+    """Weights whose rounding errors make up for each other."""
+    if plan.rounding == "nearest" and plan.activations != "float":
+        yield "weights rounded together", msgspec.structs.replace(plan, rounding="together")
+
+
+STEP = Step("round weights together", _applies, _run, keys=("rounding",), choices=choices, search_order=5)
