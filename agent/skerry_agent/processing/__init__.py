@@ -13,7 +13,7 @@ from skerry_agent.processing.answers import (
     postprocess,
 )
 from skerry_agent.processing.arrays import Array, parse_npy, parse_npz, write_npz
-from skerry_agent.processing.boxes import iou
+from skerry_agent.processing.boxes import iou, overlaps
 from skerry_agent.processing.classes import Answer, ClassSet, Event, Events
 from skerry_agent.processing.detection import Detection, Detections, to_sample
 from skerry_agent.processing.documents import document_of
@@ -84,6 +84,7 @@ __all__ = [
     "join_outputs",
     "load_golden",
     "of_sample",
+    "overlaps",
     "parse_npy",
     "parse_npz",
     "place",

@@ -6,14 +6,30 @@ import numpy as np
 
 from skerry_agent.processing.arrays import Array
 
+FEW = 64
+"""Boxes of which it is faster to compare all pairs at once than one after the other."""
+
 
 def iou(box: Array, others: Array) -> Array:
     """Intersection over union of a box (4,) with others (N, 4), all (top, left, bottom, right)."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    both = np.clip(high - low, 0, None).prod(axis=1)
-    union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - both
-    result: Array = np.divide(both, union, out=np.zeros(len(others)), where=union > 0)
+    result: Array = overlaps(box[np.newaxis], others)[0]
     return result
+
+
+def overlaps(boxes: Array, others: Array) -> Array:
+    """The same of each of some boxes (M, 4) with each of others (N, 4), as (M, N)."""
+    low = np.maximum(boxes[:, np.newaxis, :2], others[:, :2])
+    size = np.maximum(np.minimum(boxes[:, np.newaxis, 2:], others[:, 2:]) - low, 0)
+    both = size[..., 0] * size[..., 1]
+    union = _areas(boxes)[:, np.newaxis] + _areas(others) - both
+    result: Array = np.divide(both, union, out=np.zeros(both.shape), where=union > 0)
+    return result
+
+
+def _areas(boxes: Array) -> Array:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    areas: Array = sides[:, 0] * sides[:, 1]
+    return areas
 
 
 def suppress(boxes: Array, groups: Array | None, order: Array, max_iou: float, most: int) -> list[int]:
@@ -21,12 +37,29 @@ def suppress(boxes: Array, groups: Array | None, order: Array, max_iou: float, m
 
     More than `max_iou` is too much, of boxes with the same group (N,); None: of any.
     """
+    if len(order) <= FEW:
+        return _suppress_few(boxes[order], None if groups is None else groups[order], order, (max_iou, most))
     kept: list[int] = []
     while len(order) and len(kept) < most:
         best, rest = int(order[0]), order[1:]
         kept.append(best)
         near = iou(boxes[best], boxes[rest]) > max_iou
         order = rest[~(near if groups is None else near & (groups[rest] == groups[best]))]
+    return kept
+
+
+def _suppress_few(boxes: Array, groups: Array | None, order: Array, limits: tuple[float, int]) -> list[int]:
+    """The same of boxes (N, 4) in their order, of which every pair is looked at at once."""
+    max_iou, most = limits
+    near = overlaps(boxes, boxes) > max_iou
+    if groups is not None:
+        near &= groups[:, np.newaxis] == groups
+    kept: list[int] = []
+    left = np.ones(len(order), bool)
+    for at, place in enumerate(order.tolist()):
+        if left[at] and len(kept) < most:
+            kept.append(place)
+            left &= ~near[at]
     return kept
 
 

@@ -95,7 +95,7 @@ class Samples:
 
     def compared_with(self, outputs: Iterable[Array]) -> "Samples":
         """The same samples; without truth, outputs are compared with these of the float model."""
-        return replace(self, reference=tuple(outputs))
+        return replace(self, reference=outputs if isinstance(outputs, tuple) else tuple(outputs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,10 +65,23 @@ class Score:
 
 def evaluate(model: bytes, samples: Samples, feeding: Feeding, task: Task, progress: Progress = silent) -> Score:
     """Run a model over all samples and score its outputs; without labels and float outputs all are right."""
-    graph = describe_any(model)
-    outputs = real_outputs(model, run_all(model, *fitting(samples.inputs, feeding, graph.input_specs()), progress))
-    view = view_of(graph, feeding, samples)
-    return score_of(Answered(outputs, samples, task, view), labels_of(samples, task))
+    inputs, left = fitting(samples.inputs, feeding, describe_any(model).input_specs())
+    outputs = real_outputs(model, run_all(model, inputs, left, progress))
+    return scored(model, outputs, samples, Asked(feeding, task))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How samples become the inputs of a model, and what its outputs mean."""
+
+    feeding: Feeding
+    task: Task
+
+
+def scored(model: bytes, outputs: Mapping[str, Array], samples: Samples, asked: Asked) -> Score:
+    """The score of what a model has answered to all samples: its real-valued outputs (N, ...) by name."""
+    view = view_of(describe_any(model), asked.feeding, samples)
+    return score_of(Answered(outputs, samples, asked.task, view), labels_of(samples, asked.task))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +112,12 @@ class Answered:
         )
 
 
-def score_of(answered: Answered, labels: Array | None = None) -> Score:
-    """The score of all answers; where the metric is no mean of samples its interval is the task's, or bootstrapped."""
-    found, count = answered.measure(), len(answered.expected)
+def score_of(answered: Answered, labels: Array | None = None, measured: Measure | None = None) -> Score:
+    """The score of all answers; where the metric is no mean of samples its interval is the task's, or bootstrapped.
+
+    `measured` is what `answered.measure` gives, where that is known already.
+    """
+    found, count = measured or answered.measure(), len(answered.expected)
     return Score(
         metric=found.metric,
         samples=count,

@@ -22,7 +22,7 @@ from skerry_host.builder.judge.channels import ChannelSums, OutputForm, channel_
 from skerry_host.builder.judge.evaluate import Answered, Score, labels_of, real_outputs, score_of
 from skerry_host.builder.judge.sequential import interval_at_any_time, sign_of_mean, surely_below
 from skerry_host.builder.judge.signal import CEILING_DB, energies
-from skerry_host.builder.judge.tasks.base import View, view_of
+from skerry_host.builder.judge.tasks.base import Measure, Remembered, View, view_of
 from skerry_host.builder.judge.tasks.table import has_seen, judged_outputs, measure, one_by_one, require
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
@@ -182,6 +182,7 @@ class PairedEvaluation:
         known = self._samples.subset(part).compared_with(reference)
         found = measure(got, known, task, self._view(answers, part))
         answers.by_sample, answers.chance = found.marks is not None, found.chance
+        answers.measured = found if start == 0 else None
         if found.marks is not None:
             answers.right[start:count] = found.marks
         answers.energies[start:count] = _energies(reference, got)
@@ -196,24 +197,30 @@ class PairedEvaluation:
         outputs = dict(zip(answers.outputs, answers.first(count), strict=True))
         known = self._samples.subset(chosen).compared_with(self._reference.first(count))
         answered = Answered(outputs, known, self._recipe.meaning, self._view(answers, chosen))
-        score = score_of(answered, labels_of(known, self._recipe.meaning))
+        measured = answers.measured if answers.count == count else None
+        score = score_of(answered, labels_of(known, self._recipe.meaning), measured)
         if count == len(self._samples):
             return score
         return replace(score, interval=interval_at_any_time(int(answers.right[:count].sum()), count))
 
 
 class _Answers:
-    """A model's real-valued answers for the first samples of the order; memory is taken as they come."""
+    """A model's real-valued answers for the first samples of the order; memory is taken as they come.
+
+    `measured` is what they measure, where all of them came at once.
+    """
 
     def __init__(self, model: bytes, population: int) -> None:
         self.model, self.graph, self.count = model, describe_any(model), 0
         self.by_sample = True
         self.chance: float | None = None
+        self.measured: Measure | None = None
         self.right = np.zeros(population, bool)
         self.channels: list[ChannelSums] = []
         self.energies = np.zeros((population, 0, 2))
         self.outputs: dict[str, Array] = {}
         self._sessions: Sessions | None = None
+        self._first: tuple[tuple[int, int], Remembered] | None = None
 
     def run(self, samples: Samples, chosen: Array, feeding: Feeding, progress: Progress) -> None:
         """Add the answers for the chosen samples, no more at a time than fit into memory."""
@@ -234,9 +241,11 @@ class _Answers:
             self.outputs[name][self.count : self.count + count] = part
         self.count += count
 
-    def first(self, count: int, start: int = 0) -> list[Array]:
+    def first(self, count: int, start: int = 0) -> Remembered:
         """The answers from `start` to `count`, one array per output."""
-        return [part[start:count] for part in self.outputs.values()]
+        if self._first is None or self._first[0] != (start, count):
+            self._first = (start, count), Remembered(part[start:count] for part in self.outputs.values())
+        return self._first[1]
 
     def add_channels(self, reference: Sequence[Array], got: Sequence[Array]) -> None:
         """Add to the sums over the channels of each output, beside the float model's values."""

@@ -12,6 +12,7 @@ from skerry_agent.processing import Array, Feeding, Sample
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.data.kept import fitting
 from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import SourceModel
 
@@ -81,6 +82,29 @@ class Inputs:
             )
             tensors = self.feeding.tensors(extreme, self.tensors)
             yield from ((place, tensors[place]) for place, whole in zip(brought, bytewise, strict=True) if whole)
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """A float model on samples: the same as another with equal bytes on the very same samples.
+
+    A search makes a dozen models of one, and what it measures for that is the same for most of them: it takes most of
+    a build's time.
+    """
+
+    source: SourceModel
+    inputs: Inputs
+    progress: Progress
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Runs):
+            return NotImplemented
+        one, two = self.inputs, other.inputs
+        same = one.samples is two.samples and one.feeding == two.feeding
+        return same and self.source.data == other.source.data
+
+    def __hash__(self) -> int:
+        return hash((self.source.data, id(self.inputs.samples)))
 
 
 def _wider(limits: Array, tensor: Array) -> tuple[float, float]:

@@ -6,6 +6,7 @@ An operator that the quantizer leaves alone stands for each until then; `complet
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,10 @@ STANDS_IN = schema.BuiltinOperator.ELU
 def take_out(draft: Draft) -> Draft:
     """The draft with a stand-in for each function of its source, and the functions; the same draft if it has none."""
     draft = _with_known(draft)
-    model = read_model(draft.source.data)
-    found = _found(draft, model)
+    found = _found(draft)
     if not found:
         return draft
+    model = read_model(draft.source.data)
     functions = {_name(model, region.written): function(model, region) for region in found}
     _replace(model, dict.fromkeys(found, (STANDS_IN, None)))
     return dataclasses.replace(draft, source=_source(draft, model), tables=Tables(functions, draft.source))
@@ -39,9 +40,11 @@ def take_out(draft: Draft) -> Draft:
 
 def _with_known(draft: Draft) -> Draft:
     """The draft with one operator for each function that one computes."""
-    model = read_model(draft.source.data)
-    known = {}
-    for region in _found(draft, model):
+    found = _found(draft)
+    if not found:
+        return draft
+    model, known = read_model(draft.source.data), {}
+    for region in found:
         limits = draft.ranges.get(_name(model, region.read))
         low, high = (0.0, 0.0) if limits is None else (float(limits["min"].min()), float(limits["max"].max()))
         one = known_function(function(model, region), low, high)
@@ -53,10 +56,18 @@ def _with_known(draft: Draft) -> Draft:
     return dataclasses.replace(draft, source=_source(draft, model))
 
 
-def _found(draft: Draft, model: Any) -> list[Region]:
+def _found(draft: Draft) -> list[Region]:
     """The functions that are to be looked up: none of a layer that the plan wants in another form."""
-    kept = {op.index for op in meant(draft.source.graph, (*draft.plan.keep_float, *draft.plan.int16_layers))}
-    return [one for one in regions(model) if _name(model, one.written) in draft.ranges and not kept & {*one.places}]
+    graph = draft.source.graph
+    kept = {op.index for op in meant(graph, (*draft.plan.keep_float, *draft.plan.int16_layers))}
+    there = [one for one in _regions(draft.source.data) if graph.tensors[one.written].name in draft.ranges]
+    return [one for one in there if not kept & {*one.places}]
+
+
+@lru_cache(maxsize=4)
+def _regions(data: bytes) -> tuple[Region, ...]:
+    """Those of a model: a search asks for each of its candidates."""
+    return tuple(regions(read_model(data)))
 
 
 def _source(draft: Draft, model: Any) -> SourceModel:

@@ -5,7 +5,7 @@ the tensors.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -18,7 +18,7 @@ from litert_quantizer.utils import qsv_utils
 
 from skerry_agent.processing import Array
 from skerry_host.builder.quantize.histogram import Histogram, clip_by_error, clip_by_share
-from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.quantize.inputs import Inputs, Runs
 from skerry_host.builder.quantize.step import Draft, Ranges, Step
 from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.recipe.recipe import Quantize
@@ -40,13 +40,13 @@ def measure(source: SourceModel, inputs: Inputs, plan: Quantize, progress: Progr
     """
     trained = {name: _range(low, high) for name, (low, high) in source.trained.items()}
     tensors = [source.graph.tensors[index] for index in source.graph.inputs]
-    runs = _Runs(source, inputs, progress)
+    runs = Runs(source, inputs, progress)
     limits = zip(tensors, _input_ranges(runs), strict=True)
     given = {tensor.name: _range(*found) for tensor, found in limits if tensor.dtype == "float32"}
     return _measured(runs, plan) | given | trained
 
 
-def _measured(runs: "_Runs", plan: Quantize) -> Ranges:
+def _measured(runs: Runs, plan: Quantize) -> Ranges:
     if plan.calibrator in UPDATES:
         return _copied(_extremes(runs, plan.calibrator))
     clip = clip_by_error if plan.calibrator == "mse" else lambda h: clip_by_share(h, plan.percentile / 100)
@@ -54,40 +54,18 @@ def _measured(runs: "_Runs", plan: Quantize) -> Ranges:
     return _copied(_extremes(runs, "min-max")) | clipped
 
 
-@dataclass(frozen=True, eq=False)
-class _Runs:
-    """A float model on samples: the same as another with equal bytes on the very same samples.
-
-    A search calibrates the same model a dozen times, and what calibrators have in common takes most of a build's time.
-    """
-
-    source: SourceModel
-    inputs: Inputs
-    progress: Progress
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Runs):
-            return NotImplemented
-        one, two = self.inputs, other.inputs
-        same = one.samples is two.samples and one.feeding == two.feeding
-        return same and self.source.data == other.source.data
-
-    def __hash__(self) -> int:
-        return hash((self.source.data, id(self.inputs.samples)))
-
-
 @lru_cache(maxsize=4)
-def _input_ranges(runs: _Runs) -> list[tuple[float, float]]:
+def _input_ranges(runs: Runs) -> list[tuple[float, float]]:
     return runs.inputs.input_ranges()
 
 
 @lru_cache(maxsize=4)
-def _extremes(runs: _Runs, kind: str) -> Ranges:
+def _extremes(runs: Runs, kind: str) -> Ranges:
     return _profiled(runs.source, runs.inputs, UPDATES[kind], runs.progress)
 
 
 @lru_cache(maxsize=2)
-def _distributions(runs: _Runs) -> dict[str, Histogram]:
+def _distributions(runs: Runs) -> dict[str, Histogram]:
     outer = _extremes(runs, "min-max")
     return _histograms(runs.source, runs.inputs.first(HISTOGRAM_SAMPLES), outer, runs.progress)
 

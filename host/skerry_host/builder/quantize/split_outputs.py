@@ -4,14 +4,16 @@ On one scale of 256 steps for pixels up to 640 every probability is zero. Which 
 calibration samples; that the float model's values are the same is `rewrite.split_outputs`' affair.
 """
 
-import dataclasses
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.channel_blocks import Blocks, Extremes, blocks_of, candidate_axes
-from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.quantize.inputs import Runs
 from skerry_host.builder.quantize.step import Draft, Step, int8
 from skerry_host.builder.rewrite.split_outputs import split_outputs
 from skerry_host.builder.runtime.session import Session
@@ -26,14 +28,23 @@ def split(draft: Draft) -> Draft:
     places = [place for place in range(source.whole, len(source.graph.outputs)) if _may_differ(draft, place)]
     if source.trained or not places:
         return draft
-    found = _extremes(draft, places)
+    found = _extremes(Runs(source, draft.inputs, draft.progress), tuple(places))
     blocks = {place: blocks_of(source.graph, place, found[place]) for place in places}
     parted: dict[int, Blocks] = {place: one for place, one in blocks.items() if len(one.starts) > 1}
-    model = read_model(source.data)
-    if not parted or not split_outputs(model, parted):
+    if not parted:
         return draft
-    data = write_model(model)
-    return dataclasses.replace(draft, source=dataclasses.replace(source, data=data, graph=describe(read_model(data))))
+    data, graph = _split(source.data, tuple(sorted(parted.items())))
+    return draft if graph is None else replace(draft, source=replace(source, data=data, graph=graph))
+
+
+@lru_cache(maxsize=4)
+def _split(data: bytes, parted: tuple[tuple[int, Blocks], ...]) -> tuple[bytes, Graph | None]:
+    """A model with outputs in parts, the same for every plan; no graph where they cannot be."""
+    model = read_model(data)
+    if not split_outputs(model, dict(parted)):
+        return data, None
+    made = write_model(model)
+    return made, describe(read_model(made))
 
 
 def _may_differ(draft: Draft, place: int) -> bool:
@@ -44,11 +55,12 @@ def _may_differ(draft: Draft, place: int) -> bool:
     return any(output.shape[axis] > 1 for axis in candidate_axes(output.shape))
 
 
-def _extremes(draft: Draft, places: list[int]) -> dict[int, dict[int, Extremes]]:
+@lru_cache(maxsize=4)
+def _extremes(runs: Runs, places: tuple[int, ...]) -> dict[int, dict[int, Extremes]]:
     """By place and axis the least and largest values on some samples."""
-    session = Session(draft.source.data)
+    session = Session(runs.source.data)
     found: dict[int, dict[int, Extremes]] = {place: {} for place in places}
-    for tensor in draft.inputs.first(SAMPLES):
+    for tensor in runs.inputs.first(SAMPLES):
         outputs = session.run(tensor)
         for place in places:
             for axis in candidate_axes(outputs[place].shape):

@@ -7,10 +7,11 @@ from functools import cache
 import msgspec
 
 from skerry_host.builder.data.samples import DataSet, Samples
-from skerry_host.builder.judge.evaluate import Score, answers_only, evaluate, sqnr_by_output
+from skerry_host.builder.judge.evaluate import Asked, Score, answers_only, evaluate, scored, sqnr_by_output
 from skerry_host.builder.judge.gates import allowed_loss, fused, loss, lost_channels, unasked, unsettled
 from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
 from skerry_host.builder.judge.signal import CEILING_DB
+from skerry_host.builder.judge.tasks.base import Remembered
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.graph import Op
 from skerry_host.builder.modelfile.islands import front_end, scope
@@ -21,7 +22,7 @@ from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize, Recipe
 from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
-from skerry_host.builder.targets.runaways import calm
+from skerry_host.builder.targets.runaways import Calm, calm
 
 SEARCH_SAMPLES = 200
 """Calibration samples that candidates are ranked on."""
@@ -94,7 +95,7 @@ def choose(work: Work) -> Chosen:
         if found.left_out:
             work = replace(work, data=replace(work.data, calibration=found.samples))  # `make` sees it, too
             first, failure = _first(make, plan, searched=searched)
-        tools = _tools(work, make, enough)
+        tools = _tools(work, found, make, enough)
         result = search(plan, first, replace(tools, start=f"{tools.start} {found.left_out}".strip()), failure)
         plan, model, steps = result.plan, result.model, result.steps
     assert model is not None
@@ -174,11 +175,12 @@ def _worst_db(reference: Score, score: Score, recipe: Recipe) -> float:
     return min(answers_only(sqnr_by_output(reference, score), recipe).values())
 
 
-def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[bytes, Quantize], bool]) -> Tools:
+def _tools(
+    work: Work, calmed: Calm, make: Callable[[Quantize], bytes], enough: Callable[[bytes, Quantize], bool]
+) -> Tools:
     feeding, task = work.recipe.feeding, work.recipe.meaning
-    samples = _some(work.data.calibration)
-    reference = evaluate(work.source.data, samples, feeding, task, work.progress)
-    samples = samples.compared_with(reference.outputs.values())
+    reference, samples = _ranking(work, calmed)
+    samples = samples.compared_with(Remembered(reference.outputs.values()))
 
     def lost_by(model: bytes, plan: Quantize) -> QuantizationLoss:
         score = evaluate(model, samples, feeding, task, work.progress)
@@ -198,7 +200,15 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
     return Tools(make, lost_by, enough, work.progress, noise, budget, _left, weakest, mixed, thorough, front)
 
 
-def _some(samples: Samples) -> Samples:
-    """At most `SEARCH_SAMPLES`, from all over the set."""
-    step = -(-len(samples) // SEARCH_SAMPLES)
-    return samples.every(step)
+def _ranking(work: Work, calmed: Calm) -> tuple[Score, Samples]:
+    """At most `SEARCH_SAMPLES` from all over the set, and the float model's score of them: it is not asked again."""
+    step = -(-len(calmed.samples) // SEARCH_SAMPLES)
+    model, samples, asked = (
+        work.source.data,
+        calmed.samples.every(step),
+        Asked(work.recipe.feeding, work.recipe.meaning),
+    )
+    if not calmed.answers:
+        return evaluate(model, samples, asked.feeding, asked.task, work.progress), samples
+    outputs = {name: part[calmed.places[::step]] for name, part in calmed.answers.items()}
+    return scored(model, outputs, samples, asked), samples

@@ -7,6 +7,7 @@ from skerry_agent.processing import Feeding, Sample
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Columns, Samples
 from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.quantize.ranges import calibrators, measure
 from skerry_host.builder.recipe.progress import silent
 from skerry_host.builder.recipe.recipe import Quantize
@@ -54,3 +55,22 @@ def test_what_the_inputs_reach_is_looked_at_once_for_all_plans():
     runs = len(("min-max", "moving-average", "distributions", "limits"))
     assert read.count(3) == runs
     assert all(one.keys() == ranges[0].keys() for one in ranges)
+
+
+def test_how_far_the_channels_of_outputs_reach_is_measured_once_for_all_plans():
+    """The float model ran on 32 samples for each of a search's candidates, to see whether outputs are to be split."""
+
+    class Counted(Columns):
+        def __getitem__(self, index: int) -> Sample:
+            read.append(index)
+            return Columns.__getitem__(self, index)
+
+    read: list[int] = []
+    source = load_source(FASHION / "fashion-1.0.0.tflite")
+    samples = Samples(Counted((np.load(FASHION / "calibration.npz")["inputs"][:4],)))
+    first = quantize(source, samples, PREP, Quantize())
+    read.clear()
+    again = quantize(source, samples, PREP, Quantize(weight_ranges="octav"))
+    assert not read
+    assert first != again
+    assert quantize(source, samples, PREP, Quantize()) == first

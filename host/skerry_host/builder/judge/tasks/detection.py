@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from skerry_agent.processing import Array, Detections, iou
+from skerry_agent.processing import Array, Detections, overlaps
 from skerry_host.builder.judge.tasks.average_precision import OVERLAPS, match_all, mean_average_precision
 from skerry_host.builder.judge.tasks.base import (
     Case,
@@ -113,8 +113,9 @@ def _counted(found: Array, truth: Array) -> tuple[int, int, int]:
     """The best box first, each takes the object of its class that it overlaps most; a crowd counts for nothing."""
     own = truth[truth[:, 5] == 0] if truth.shape[1] > 5 else truth
     left, hits = np.ones(len(own), bool), 0
-    for row in found:
-        near = iou(row[2:6], own[:, 1:5]) * (own[:, 0] == row[0]) * left
+    overlap = overlaps(found[:, 2:6], own[:, 1:5]) * (own[:, 0] == found[:, :1])
+    for row in overlap:
+        near = row * left
         if len(near) and near.max() >= SAME_BOX:
             left[int(near.argmax())], hits = False, hits + 1
     return hits, len(found), len(own)
