@@ -25,6 +25,7 @@ from skerry_host.builder.judge.channels import whole_outputs
 from skerry_host.builder.judge.drift import drift_baseline
 from skerry_host.builder.judge.evaluate import answers_only, quality
 from skerry_host.builder.judge.gates import Measured, coarse, far_above, form, run_gates
+from skerry_host.builder.judge.other_outputs import better_output
 from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.judge.tasks.base import input_size
 from skerry_host.builder.judge.tasks.table import AGREEMENTS
@@ -158,6 +159,8 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     measured = _measured(candidate)
     results = run_gates(measured, recipe.budget)
     reasons = [result.reason for result in results if result.reason]
+    if any(result.at_chance for result in results):
+        reasons += filter(None, [_other_output(ready, candidate)])
     compiler = ready.compiler(work.builder)
     last = compiler or work.builder
     tried = tried_by(recipe.quantize, chosen.steps, last)
@@ -193,6 +196,14 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     warned = (far_above(measured.quality), coarse(measured, recipe.budget))
     remarks = (candidate.remark, candidate.golden.remark, covered, *warned, *mixed)
     return _Judged(part, facts, remarks)
+
+
+def _other_output(ready: Prepared, candidate: _Candidate) -> str:
+    """Which output the recipe should have named, where the one that it names only guesses."""
+    work = candidate.work
+    model = candidate.chosen.model if work.source.quantized else work.builder.float_model(work.source)
+    loaded = replace(ready.loaded, recipe=work.recipe)
+    return better_output(model, work.data.evaluation, loaded)
 
 
 def _usual(candidate: _Candidate) -> Usual:

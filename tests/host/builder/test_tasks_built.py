@@ -1,6 +1,6 @@
 """A recipe of every task is built from a small model whose weights are the answer, and judged by the task's figure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 
 from skerry_agent.processing import answer_for, dequantize
 from skerry_host.builder.build import Build, BuildRequest, build
+from skerry_host.builder.recipe.errors import BuildRefused, RecipeError
 from skerry_host.builder.runtime.session import Session
 from tests.kit.dense_models import dense_model
 from tests.kit.recipes import NOW
@@ -195,6 +196,32 @@ def test_a_model_of_every_task_is_judged_by_what_it_is_for(name: str, tmp_path: 
     assert bundle.postprocess.decoder == case.decoder
     assert bundle.drift is not None
     _answers(made, bundle)
+
+
+OTHER = Case(
+    "classification",
+    [(np.stack([TOP, -TOP]), (2,)), (np.stack([LEFT, -LEFT]), (2,))],
+    {"labels": (SUMS[:, 0] < 0).astype(np.int64)},
+    "top1",
+    0.97,
+)
+"""Two outputs of one form, of which the second is the answer."""
+
+
+def test_a_build_that_only_guesses_names_the_output_that_does_not(tmp_path: Path):
+    words = r"what guessing reaches .*; output = 1 in \[postprocess\] \(.+\) was tried and fits: .* has top1 100\.00%"
+    with pytest.raises(BuildRefused, match=words):
+        built(tmp_path, OTHER)
+    fits = replace(OTHER, recipe="[postprocess]\noutput = 1")
+    assert built(tmp_path, fits).record.quality.int8_value > OTHER.least
+
+
+def test_labels_of_more_classes_than_the_first_output_has_are_said_to_fit_another(tmp_path: Path):
+    case = replace(OTHER, outputs=[*OTHER.outputs[:1], (np.stack([LEFT, -LEFT, TOP]), (3,))])
+    case = replace(case, truth={"labels": np.arange(COUNT) % 3})
+    words = r"has 2 classes.*output = 1 in \[postprocess\] .* fits these labels \(not tried\)"
+    with pytest.raises(RecipeError, match=words):
+        built(tmp_path, case)
 
 
 def _answers(made: Build, bundle) -> None:

@@ -48,12 +48,14 @@ class Measured:
 class GateResult:
     """One gate's outcome; `reason` says what is wrong and what to do, empty if it passed.
 
-    `lost_signal` marks a failure that quantization caused, which a look at the layers explains.
+    `lost_signal` marks a failure that quantization caused, which a look at the layers explains; `at_chance` one of a
+    model that does no better than guessing.
     """
 
     check: Check
     reason: str
     lost_signal: bool = False
+    at_chance: bool = False
 
 
 def run_gates(measured: Measured, budget: Budget) -> list[GateResult]:
@@ -189,7 +191,7 @@ def above_chance(measured: Measured, budget: Budget) -> GateResult:
     assert value is not None
     assert interval is not None
     guessed = measured.chance
-    near = interval[1] >= guessed if q.better == "lower" else interval[0] <= guessed
+    near = guesses(interval, guessed, q.better)
     which = "float model" if q.float_interval else "model"
     advice = (
         f"the {which} has {q.metric} {shown(q, value)} ({shown(q, interval[0], 1)}-{shown(q, interval[1], 1)}), which "
@@ -197,7 +199,13 @@ def above_chance(measured: Measured, budget: Budget) -> GateResult:
         "which output comes first, or give more samples; budget.allow_chance = true builds it all the same"
     )
     limit = "none" if budget.allow_chance else f"above chance, {shown(q, guessed)}"
-    return _result(Check(f"{which} {q.metric}", shown(q, value), limit, budget.allow_chance or not near), advice)
+    check = Check(f"{which} {q.metric}", shown(q, value), limit, budget.allow_chance or not near)
+    return GateResult(check, "" if check.ok else advice, at_chance=not check.ok)
+
+
+def guesses(interval: tuple[float, float], chance: float, better: str) -> bool:
+    """Whether a figure's interval reaches what guessing does."""
+    return interval[1] >= chance if better == "lower" else interval[0] <= chance
 
 
 def signal(measured: Measured, budget: Budget) -> GateResult:
