@@ -107,6 +107,9 @@ CASES = {
         '[postprocess]\nunit = "V"',
         {"RMSE", "R2"},
     ),
+    "numbers that the float model knows exactly": Case(
+        "regression", [(np.stack([LEFT, TOP]), (2,))], {"targets": SUMS}, "MAE", 0.1
+    ),
     "boxes": Case(
         "detection",
         [(BOXES, (2, 4)), (SCORES, (2, 2))],
@@ -214,6 +217,13 @@ def test_a_build_that_only_guesses_names_the_output_that_does_not(tmp_path: Path
         built(tmp_path, OTHER)
     fits = replace(OTHER, recipe="[postprocess]\noutput = 1")
     assert built(tmp_path, fits).record.quality.int8_value > OTHER.least
+
+
+def test_an_output_that_has_the_classes_of_the_labels_but_guesses_too_is_named_as_that(tmp_path: Path):
+    case = replace(OTHER, outputs=[(np.stack([TOP, -TOP, TOP]), (3,)), (np.stack([-TOP, TOP]), (2,))])
+    words = r"output = 1 in \[postprocess\] \(.+\) has the 2 classes of the labels, but was tried and guesses as well"
+    with pytest.raises(BuildRefused, match=words):
+        built(tmp_path, case)
 
 
 def test_labels_of_more_classes_than_the_first_output_has_are_said_to_fit_another(tmp_path: Path):

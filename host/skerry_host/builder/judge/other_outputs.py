@@ -12,14 +12,14 @@ import msgspec
 
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.manifest import TensorSpec
-from skerry_host.builder.data.meaning import settled
+from skerry_host.builder.data.meaning import class_count, settled
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.evaluate import Answered, real_outputs, score_of
 from skerry_host.builder.judge.gates import guesses
 from skerry_host.builder.judge.tasks.base import view_of
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.joins import joined_specs
-from skerry_host.builder.recipe.recipe import LoadedRecipe
+from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
 from skerry_host.builder.runtime.session import run_all
 from skerry_host.metric_words import in_its_unit
 
@@ -42,7 +42,10 @@ def other_places(loaded: LoadedRecipe, outputs: Sequence[TensorSpec]) -> list[in
 
 
 def better_output(model: bytes, samples: Samples, loaded: LoadedRecipe) -> str:
-    """Which other output does better than guessing, with its figure: what to write. Empty if none does."""
+    """What to write where another output does better than guessing, with its figure.
+
+    Else which one has as many classes as the labels, which the named one has not. Empty where there is neither.
+    """
     graph = describe_any(model)
     outputs = joined_specs(graph.output_specs(), graph.joins)
     places = other_places(loaded, outputs)
@@ -51,12 +54,25 @@ def better_output(model: bytes, samples: Samples, loaded: LoadedRecipe) -> str:
     samples = samples.every(-(-len(samples) // MOST))
     feeding = loaded.recipe.feeding
     real, view = real_outputs(model, run_all(model, samples.inputs, feeding)), view_of(graph, feeding, samples)
+    classes, fitting = _classes(loaded.recipe, samples), ""
     for place in places:
         found = None
         with contextlib.suppress(SkerryError, ValueError, IndexError, TypeError):  # an output of another kind
-            task = with_output(loaded, place, outputs).recipe.meaning
-            found = score_of(Answered(real, samples, task, view))
-        if found is not None and found.chance is not None and not guesses(found.interval, found.chance, found.better):
-            words = f"the float model has {found.metric} {in_its_unit(found.value, found.unit)} by it"
-            return f"output = {place} in [postprocess] ({outputs[place].name}) was tried and fits: {words}"
-    return ""
+            other = with_output(loaded, place, outputs).recipe
+            found = score_of(Answered(real, samples, other.meaning, view))
+        if found is None or found.chance is None:
+            continue
+        named = f"output = {place} in [postprocess] ({outputs[place].name})"
+        figure = f"{found.metric} {in_its_unit(found.value, found.unit)}"
+        if not guesses(found.interval, found.chance, found.better):
+            return f"{named} was tried and fits: the float model has {figure} by it"
+        if classes == class_count(other, outputs) != class_count(loaded.recipe, outputs):
+            fitting = f"{named} has the {classes} classes of the labels, but was tried and guesses as well ({figure})"
+    return fitting
+
+
+def _classes(recipe: Recipe, samples: Samples) -> int:
+    """How many classes the labels tell apart; 0 where they are no classes."""
+    if recipe.task != "classification" or samples.truth is None:
+        return 0
+    return len(recipe.labels.names) or int(max(samples.classes)) + 1

@@ -156,7 +156,8 @@ def within_budget(compared: Comparison, recipe: Recipe) -> bool:
     budget = recipe.budget
     reference, score = compared.reference, compared.score
     return (
-        loss(reference.value, score.value, score.better) <= allowed_loss(reference.value, score.unit, budget)
+        loss(reference.value, score.value, score.better)
+        <= allowed_loss(reference.value, score.unit, budget, reference.chance)
         and _worst_db(reference, score, recipe) >= budget.min_sqnr_db
         and not lost_channels(compared.channels, budget, compared.settled)
     )
@@ -182,7 +183,7 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
         return work.weakest(work, model, plan) if work.weakest is not None else ()
 
     noise = NOISE_SAMPLES / len(samples)
-    allowed = allowed_loss(reference.value, reference.unit, work.recipe.budget)
+    allowed = allowed_loss(reference.value, reference.unit, work.recipe.budget, reference.chance)
     budget = QuantizationLoss(allowed + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
     mixed = work.builder.mixed and not work.integers_only
     thorough = work.recipe.quantize.search is True
