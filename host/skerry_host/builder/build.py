@@ -23,8 +23,7 @@ from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
 from skerry_host.builder.judge.channels import whole_outputs
 from skerry_host.builder.judge.drift import drift_baseline
-from skerry_host.builder.judge.evaluate import answers_only, quality
-from skerry_host.builder.judge.gates import Measured, coarse, far_above, form, run_gates
+from skerry_host.builder.judge.gates import coarse, far_above, form, run_gates
 from skerry_host.builder.judge.other_outputs import better_output
 from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.judge.tasks.base import input_size
@@ -45,7 +44,7 @@ from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.speed import with_speeds
 from skerry_host.builder.targets.base import Compiled, TargetBuilder, fitted
 from skerry_host.builder.targets.bundle import Part, Usual, part_of
-from skerry_host.builder.targets.choose import Chosen, Work, choose, float_reference
+from skerry_host.builder.targets.choose import Chosen, Work, choose, float_reference, measured_of
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
 from skerry_host.builder.targets.table import compiled_from, compilers
 from skerry_host.builder.targets.wider import tried_wider
@@ -156,7 +155,8 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     """Run the gates; where quantization is to blame, say in which layers and what to try."""
     work, chosen = candidate.work, candidate.chosen
     recipe, quantized = work.recipe, work.source.quantized
-    measured = _measured(candidate)
+    made = measured_of(work, chosen.model, chosen.plan, chosen.compared)
+    measured = replace(made, golden_problem=candidate.golden_problem)
     results = run_gates(measured, recipe.budget)
     reasons = [result.reason for result in results if result.reason]
     if any(result.at_chance for result in results):
@@ -220,24 +220,6 @@ def _features(work: Work) -> str:
     tensors = describe_any(work.builder.float_model(work.source)).input_specs()
     found = features_of(work.data.calibration, work.recipe.feeding, tensors)
     return "; ".join(problem for name, one in found.items() if (problem := one.problem(name)))
-
-
-def _measured(candidate: _Candidate) -> Measured:
-    """What the gates look at."""
-    work, chosen = candidate.work, candidate.chosen
-    compared = chosen.compared
-    reference = None if work.source.quantized else compared.reference
-    found = quality(reference, compared.score, (work.source.file_bytes, len(chosen.model)), compared.channels)
-    return Measured(
-        graph=describe_any(chosen.model),
-        quality=found,
-        signals=answers_only(found.sqnr_db, work.recipe),
-        golden_problem=candidate.golden_problem,
-        plan=chosen.plan,
-        as_it_is=work.source.quantized,
-        chance=(reference or compared.score).chance,
-        settled=compared.settled,
-    )
 
 
 def _compile(ready: Prepared, parts: Sequence[_Judged]) -> Compiled | None:
