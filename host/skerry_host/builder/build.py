@@ -44,8 +44,9 @@ from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.speed import with_speeds
 from skerry_host.builder.targets.base import Compiled, TargetBuilder, fitted
 from skerry_host.builder.targets.bundle import Part, Usual, part_of
-from skerry_host.builder.targets.choose import Chosen, Work, choose, float_reference, measured_of
+from skerry_host.builder.targets.choose import Chosen, Work, choose, float_reference
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
+from skerry_host.builder.targets.measured import measured_of
 from skerry_host.builder.targets.table import compiled_from, compilers
 from skerry_host.builder.targets.wider import tried_wider
 from skerry_host.failure_log import unexpected

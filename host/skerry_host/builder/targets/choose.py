@@ -7,8 +7,8 @@ from functools import cache
 import msgspec
 
 from skerry_host.builder.data.samples import DataSet, Samples
-from skerry_host.builder.judge.evaluate import Score, answers_only, evaluate, quality, sqnr_by_output
-from skerry_host.builder.judge.gates import Measured, allowed_loss, fused, loss, lost_channels, unasked
+from skerry_host.builder.judge.evaluate import Score, answers_only, evaluate, sqnr_by_output
+from skerry_host.builder.judge.gates import allowed_loss, fused, loss, lost_channels, unasked
 from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.graph import Op
@@ -149,22 +149,6 @@ def _as_it_is(plan: Quantize, source: SourceModel) -> Quantize:
     dtype = graph.input_specs()[0].dtype
     found = {"io": "float" if dtype == "float32" else dtype, "activations": "int16" if "int16" in written else "int8"}
     return msgspec.convert({**msgspec.structs.asdict(plan), **found}, Quantize)
-
-
-def measured_of(work: Work, model: bytes, plan: Quantize, compared: Comparison) -> Measured:
-    """What the gates look at of a model that a plan made, but its golden outputs."""
-    reference = None if work.source.quantized else compared.reference
-    found = quality(reference, compared.score, (work.source.file_bytes, len(model)), compared.channels)
-    return Measured(
-        graph=describe_any(model),
-        quality=found,
-        golden_problem="",
-        signals=answers_only(found.sqnr_db, work.recipe),
-        plan=plan,
-        as_it_is=work.source.quantized,
-        chance=(reference or compared.score).chance,
-        settled=compared.settled,
-    )
 
 
 def within_budget(compared: Comparison, recipe: Recipe) -> bool:

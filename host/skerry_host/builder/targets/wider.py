@@ -9,7 +9,8 @@ from skerry_host.builder.judge.gates import run_gates
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.targets.base import QuantizationJob
-from skerry_host.builder.targets.choose import Work, measured_of
+from skerry_host.builder.targets.choose import Work
+from skerry_host.builder.targets.measured import measured_of
 
 
 def tried_wider(work: Work, plan: Quantize) -> str:
