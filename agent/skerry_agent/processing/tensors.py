@@ -4,7 +4,6 @@ Quantization is TFLite's affine one: real = scale * (q - zero_point). Knows no f
 """
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from skerry_agent.processing.arrays import Array
 from skerry_agent.processing.errors import ProcessingError
 from skerry_agent.processing.image import fit
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.wire.shapes import squeezed
 
 
 def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
@@ -24,7 +24,7 @@ def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
         raise ProcessingError(f"sample has dtype {raw.dtype}, not a numeric one", hint="save it as uint8")
     raw = fit_input(raw, spec, tensor)
     wanted = sample_shape(spec, tensor)
-    if _squeezed(raw.shape) != _squeezed(wanted):
+    if squeezed(raw.shape) != squeezed(wanted):
         want = "x".join(map(str, wanted))
         raise ProcessingError(f"sample has shape {raw.shape}, the model takes {want}", hint=f"resize it to {want}")
     raw = raw.reshape(wanted)
@@ -119,7 +119,3 @@ def _to_tensor(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
         counts = f"{len(spec.mean)} means and {len(spec.std)} deviations"
         raise ProcessingError(f"preprocess has {counts}, the sample {raw.shape[-1]} channels") from None
     return quantize(real, tensor)
-
-
-def _squeezed(shape: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(n for n in shape if n != 1)

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from skerry_agent.runner.tensor import FORMATS, Data, Tensor
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.wire.shapes import squeezed
 
 SMALL = 1024
 """Up to so many elements Python is quick enough (0.4 ms) to be spared numpy."""
@@ -59,11 +60,6 @@ def is_plain(prep: Preprocess, shape: tuple[int, ...], spec: TensorSpec) -> bool
     moved = prep.layout == "nchw" and len(wanted) == 3 and wanted[2] != 1
     swapped = prep.color == "bgr" and prep.takes_image(spec) and wanted[-1:] == (3,)
     return not (prep.mean or prep.std or moved or swapped) and squeezed(shape) == squeezed(wanted)
-
-
-def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without its axes of length 1."""
-    return tuple(n for n in shape if n != 1)
 
 
 def _looked_up(data: Data, planes: tuple[bytes, ...]) -> bytes:

@@ -24,8 +24,9 @@ from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
 from skerry_host.builder.judge.channels import whole_outputs
 from skerry_host.builder.judge.drift import drift_baseline
-from skerry_host.builder.judge.evaluate import answers_only, one_sided, quality
-from skerry_host.builder.judge.gates import Measured, coarse, far_above, form, run_gates
+from skerry_host.builder.judge.evaluate import one_sided
+from skerry_host.builder.judge.gates import coarse, far_above, form, run_gates
+from skerry_host.builder.judge.other_outputs import better_output
 from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.judge.tasks.base import input_size
 from skerry_host.builder.judge.tasks.table import AGREEMENTS
@@ -47,6 +48,7 @@ from skerry_host.builder.targets.base import Compiled, TargetBuilder, fitted
 from skerry_host.builder.targets.bundle import Part, Usual, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose, float_reference
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
+from skerry_host.builder.targets.measured import measured_of
 from skerry_host.builder.targets.table import compiled_from, compilers
 from skerry_host.builder.targets.wider import tried_wider
 from skerry_host.failure_log import unexpected
@@ -159,9 +161,12 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     """Run the gates; where quantization is to blame, say in which layers and what to try."""
     work, chosen = candidate.work, candidate.chosen
     recipe, quantized = work.recipe, work.source.quantized
-    measured = _measured(candidate)
+    made = measured_of(work, chosen.model, chosen.plan, chosen.compared)
+    measured = replace(made, golden_problem=candidate.golden_problem)
     results = run_gates(measured, recipe.budget)
     reasons = [result.reason for result in results if result.reason]
+    if any(result.at_chance for result in results):
+        reasons += filter(None, [_other_output(ready, candidate)])
     compiler = ready.compiler(work.builder)
     last = compiler or work.builder
     tried = tried_by(recipe.quantize, chosen.steps, last)
@@ -200,6 +205,14 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     return _Judged(part, facts, remarks)
 
 
+def _other_output(ready: Prepared, candidate: _Candidate) -> str:
+    """Which output the recipe should have named, where the one that it names only guesses."""
+    work = candidate.work
+    model = candidate.chosen.model if work.source.quantized else work.builder.float_model(work.source)
+    loaded = replace(ready.loaded, recipe=work.recipe)
+    return better_output(model, work.data.evaluation, loaded)
+
+
 def _usual(candidate: _Candidate) -> Usual:
     """What the model's answers and inputs are like over the evaluation samples."""
     work, outputs = candidate.work, [*candidate.chosen.compared.score.outputs.values()]
@@ -214,24 +227,6 @@ def _features(work: Work) -> str:
     tensors = describe_any(work.builder.float_model(work.source)).input_specs()
     found = features_of(work.data.calibration, work.recipe.feeding, tensors)
     return "; ".join(problem for name, one in found.items() if (problem := one.problem(name)))
-
-
-def _measured(candidate: _Candidate) -> Measured:
-    """What the gates look at."""
-    work, chosen = candidate.work, candidate.chosen
-    compared = chosen.compared
-    reference = None if work.source.quantized else compared.reference
-    found = quality(reference, compared.score, (work.source.file_bytes, len(chosen.model)), compared.channels)
-    return Measured(
-        graph=describe_any(chosen.model),
-        quality=found,
-        signals=answers_only(found.sqnr_db, work.recipe),
-        golden_problem=candidate.golden_problem,
-        plan=chosen.plan,
-        as_it_is=work.source.quantized,
-        chance=(reference or compared.score).chance,
-        settled=compared.settled,
-    )
 
 
 def _compile(ready: Prepared, parts: Sequence[_Judged]) -> Compiled | None:

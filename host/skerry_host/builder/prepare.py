@@ -4,6 +4,7 @@ Converts the source, but quantizes nothing, runs no gate and writes nothing. `bu
 `skerry model check` only shows what was found.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +22,7 @@ from skerry_host.builder.data.kept import kept
 from skerry_host.builder.data.load import load_data, with_names
 from skerry_host.builder.data.meaning import class_count, settled
 from skerry_host.builder.data.samples import DataSet
+from skerry_host.builder.judge.other_outputs import other_places, with_output
 from skerry_host.builder.modelfile.vocabulary import vocabularies
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
@@ -156,6 +158,31 @@ def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
 
 
 def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> DataSet:
+    """The samples; where they do not fit the output that the recipe names, the error says which one they fit."""
+    try:
+        return _samples(loaded, source, progress)
+    except RecipeError as error:
+        fitting = _fitting_output(loaded, source, progress)
+        if not fitting:
+            raise
+        hint = f"{fitting}; {error.hint}" if error.hint else fitting
+        raise RecipeError(error.where, error.issues, hint=hint, code=error.code) from None
+
+
+def _fitting_output(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> str:
+    """An output of another number of classes whose samples are taken: what to write. Empty if there is none."""
+    outputs = source.graph.output_specs()
+    own = class_count(loaded.recipe, outputs)
+    for place in other_places(loaded, outputs):
+        with contextlib.suppress(RecipeError):
+            other = with_output(loaded, place, outputs)
+            if class_count(other.recipe, outputs) != own:
+                _named(other, source, _samples(other, source, progress))
+                return f"output = {place} in [postprocess] ({outputs[place].name}) fits these labels (not tried)"
+    return ""
+
+
+def _samples(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> DataSet:
     classes = class_count(loaded.recipe, source.graph.output_specs())
     own = for_file(".tflite" if source.is_tflite else ".onnx")
     loaded = replace(loaded, recipe=fitted(loaded.recipe, source.graph, own))

@@ -10,6 +10,7 @@ import msgspec
 
 from skerry_host.boards import NEWEST_EDGETPU_RUNTIME, load_board
 from skerry_host.cli.common import console, emit_json, json_option, safe, size, table
+from skerry_host.cli.progress import steps
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -150,7 +151,9 @@ def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as
 
     runtime = _runtime(options["board"], options["runtime"])
     order = CompileRequest(files, out, runtime, options["segments"], options["timeout"], search=options["search"])
-    done = compile_models(order, compiler)
+    with steps(as_json) as progress:
+        progress(f"compiling {', '.join(file.name for file in files)}")
+        done = compile_models(order, compiler)
     if as_json:
         emit_json(_compilation(done))
         return
@@ -180,7 +183,9 @@ def _draw(found: "Preflight", title: str, path: Path) -> None:
 def _preflight_sizes(file: Path, heights: range, runtime: int, as_json: bool) -> None:
     from skerry_host.builder.edgetpu.sizes import preflight_sizes_file  # noqa: PLC0415 - as above
 
-    found = preflight_sizes_file(file, heights, runtime)
+    with steps(as_json) as progress:
+        progress(f"trying {len(heights)} sizes of the input")
+        found = preflight_sizes_file(file, heights, runtime)
     if found.problem:
         raise click.BadParameter(f"sizes of {file} cannot be tried: {found.problem}", param_hint="--sizes")
     best = found.largest

@@ -135,7 +135,9 @@ def _onnx_table(found: "OnnxFile") -> "RenderableType":
 def _inspect_tflite(file: Path, as_json: bool) -> None:
     from skerry_host.builder.runtime.probe import probe  # noqa: PLC0415
 
-    found = probe(file)
+    with steps(as_json) as progress:
+        progress("opening the model")
+        found = probe(file)
     graph = found.graph
     if not graph.custom_ops:  # one with custom operators waits for its accelerator
         found.require_runs(file)

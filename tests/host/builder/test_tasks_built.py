@@ -1,6 +1,6 @@
 """A recipe of every task is built from a small model whose weights are the answer, and judged by the task's figure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 
 from skerry_agent.processing import answer_for, dequantize
 from skerry_host.builder.build import Build, BuildRequest, build
+from skerry_host.builder.recipe.errors import BuildRefused, RecipeError
 from skerry_host.builder.runtime.session import Session
 from tests.kit.dense_models import dense_model
 from tests.kit.recipes import NOW
@@ -106,6 +107,9 @@ CASES = {
         '[postprocess]\nunit = "V"',
         {"RMSE", "R2"},
     ),
+    "numbers that the float model knows exactly": Case(
+        "regression", [(np.stack([LEFT, TOP]), (2,))], {"targets": SUMS}, "MAE", 0.1
+    ),
     "boxes": Case(
         "detection",
         [(BOXES, (2, 4)), (SCORES, (2, 2))],
@@ -195,6 +199,39 @@ def test_a_model_of_every_task_is_judged_by_what_it_is_for(name: str, tmp_path: 
     assert bundle.postprocess.decoder == case.decoder
     assert bundle.drift is not None
     _answers(made, bundle)
+
+
+OTHER = Case(
+    "classification",
+    [(np.stack([TOP, -TOP]), (2,)), (np.stack([LEFT, -LEFT]), (2,))],
+    {"labels": (SUMS[:, 0] < 0).astype(np.int64)},
+    "top1",
+    0.97,
+)
+"""Two outputs of one form, of which the second is the answer."""
+
+
+def test_a_build_that_only_guesses_names_the_output_that_does_not(tmp_path: Path):
+    words = r"what guessing reaches .*; output = 1 in \[postprocess\] \(.+\) was tried and fits: .* has top1 100\.00%"
+    with pytest.raises(BuildRefused, match=words):
+        built(tmp_path, OTHER)
+    fits = replace(OTHER, recipe="[postprocess]\noutput = 1")
+    assert built(tmp_path, fits).record.quality.int8_value > OTHER.least
+
+
+def test_an_output_that_has_the_classes_of_the_labels_but_guesses_too_is_named_as_that(tmp_path: Path):
+    case = replace(OTHER, outputs=[(np.stack([TOP, -TOP, TOP]), (3,)), (np.stack([-TOP, TOP]), (2,))])
+    words = r"output = 1 in \[postprocess\] \(.+\) has the 2 classes of the labels, but was tried and guesses as well"
+    with pytest.raises(BuildRefused, match=words):
+        built(tmp_path, case)
+
+
+def test_labels_of_more_classes_than_the_first_output_has_are_said_to_fit_another(tmp_path: Path):
+    case = replace(OTHER, outputs=[*OTHER.outputs[:1], (np.stack([LEFT, -LEFT, TOP]), (3,))])
+    case = replace(case, truth={"labels": np.arange(COUNT) % 3})
+    words = r"has 2 classes.*output = 1 in \[postprocess\] .* fits these labels \(not tried\)"
+    with pytest.raises(RecipeError, match=words):
+        built(tmp_path, case)
 
 
 def _answers(made: Build, bundle) -> None:

@@ -1,5 +1,6 @@
 """No failure of a command is a traceback: people get a line, programs an error, and what nobody foresaw has a log."""
 
+import ast
 import contextlib
 import io
 import json
@@ -13,6 +14,7 @@ import pytest
 
 from skerry_host import failure_log
 from skerry_host.builder.recipe.errors import BuildRefused
+from skerry_host.cli import progress
 from skerry_host.cli.main import cli, run
 from skerry_host.cli.progress import lines, steps
 from tests.kit.waiting import eventually
@@ -106,6 +108,32 @@ def test_a_line_of_progress_is_there_while_a_noisy_library_is_silenced(capfd):
             os.dup2(kept, 2)
             os.close(kept)
             os.close(nowhere)
+
+
+LONG = {
+    "model.py": {"build", "evaluate"},
+    "model_init.py": {"model_init"},
+    "model_check.py": {"check"},
+    "model_files.py": {"profile", "_inspect_tflite"},
+    "release.py": {"release_build"},
+    "edgetpu.py": {"compile_command", "_preflight_sizes"},
+}
+"""The functions that wait for a child process, or run models."""
+
+
+@pytest.mark.parametrize("file", LONG)
+def test_every_command_that_may_take_minutes_tells_its_progress(file: str):
+    tree = ast.parse((Path(progress.__file__).parent / file).read_text("utf-8"))
+    telling = {
+        function.name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef) and any("steps" in ast.unparse(each) for each in _entered(function))
+    }
+    assert telling >= LONG[file]
+
+
+def _entered(function: ast.FunctionDef) -> list[ast.expr]:
+    return [item.context_expr for node in ast.walk(function) if isinstance(node, ast.With) for item in node.items]
 
 
 def test_a_quick_command_says_nothing_in_a_pipe():

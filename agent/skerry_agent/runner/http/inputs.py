@@ -13,10 +13,11 @@ from msgspec import Struct
 
 from skerry_agent.runner.http.messages import RequestError
 from skerry_agent.runner.http.tensors import DATATYPES, DTYPES
-from skerry_agent.runner.real_values import is_plain, prepared, real_spec, squeezed
+from skerry_agent.runner.real_values import is_plain, prepared, real_spec
 from skerry_agent.runner.tensor import Tensor, is_finite, nbytes
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.wire.shapes import squeezed
 
 Values = Literal["sample", "real", "raw"]
 VALUES: tuple[Values, ...] = get_args(Values)

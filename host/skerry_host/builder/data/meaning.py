@@ -142,7 +142,10 @@ def _alphabet(recipe: Recipe, outputs: Sequence[TensorSpec]) -> list[str]:
         return []
     rows = recipe.postprocess.rows
     symbols = axes[0] if rows == "last" else axes[-1]
-    return [f"{names} names and the blank, the model has {symbols} symbols: name each but the blank, the space too"]
+    others = [place for place, output in enumerate(outputs) if names + 1 in output.shape[1:]]
+    fits = f", or output = {others[0]} in [postprocess], which has as many (not tried)" if others else ""
+    advice = f"name each but the blank, the space too{fits}"
+    return [f"{names} names and the blank, the model has {symbols} symbols: {advice}"]
 
 
 def _uses(spec: Postprocess, keys: Sequence[str]) -> bool:

@@ -17,6 +17,7 @@ from skerry_agent.processing import (
     sample_shape,
 )
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.wire.shapes import squeezed
 from skerry_host.builder.data.meaning import name_issues
 from skerry_host.builder.data.truth import TruthError, TruthForm, parse_truth
 from skerry_host.builder.recipe.errors import RecipeError
@@ -214,7 +215,7 @@ def _unfit(name: str, inputs: Array, tensor: TensorSpec, prep: Preprocess) -> st
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is said elsewhere
             preprocess(inputs[0], prep, tensor)
     except ProcessingError as error:
-        if _squeezed(inputs.shape[1:]) == _squeezed(tensor.shape) or prep.resize != "none":
+        if squeezed(inputs.shape[1:]) == squeezed(tensor.shape) or prep.resize != "none":
             return error.message
         wanted = "x".join(map(str, tensor.shape[1:]))
         shape, cause = "x".join(map(str, inputs.shape)), _cause(inputs, tensor)
@@ -242,7 +243,3 @@ def _not_finite(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> bool:
     extremes = {int(rows.min(axis=1).argmin()), int(rows.max(axis=1).argmax())} if inputs.size else set()
     with np.errstate(over="ignore", invalid="ignore"):
         return not all(np.isfinite(preprocess(inputs[at], prep, tensor)).all() for at in extremes)
-
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(n for n in shape if n != 1)

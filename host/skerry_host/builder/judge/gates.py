@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import hypot
 
 from skerry_agent.wire.manifest import ChannelSignal, Quality
 from skerry_host.build_record import Check
@@ -48,12 +49,14 @@ class Measured:
 class GateResult:
     """One gate's outcome; `reason` says what is wrong and what to do, empty if it passed.
 
-    `lost_signal` marks a failure that quantization caused, which a look at the layers explains.
+    `lost_signal` marks a failure that quantization caused, which a look at the layers explains; `at_chance` one of a
+    model that does no better than guessing.
     """
 
     check: Check
     reason: str
     lost_signal: bool = False
+    at_chance: bool = False
 
 
 def run_gates(measured: Measured, budget: Budget) -> list[GateResult]:
@@ -171,14 +174,24 @@ def accuracy_drop(measured: Measured, budget: Budget) -> GateResult:
     """Quantization costs little of the metric."""
     q = measured.quality
     assert q.float_value is not None
-    lost, allowed = loss(q.float_value, q.int8_value, q.better), allowed_loss(q.float_value, q.unit, budget)
-    key = "max_relative_loss" if q.unit else "max_accuracy_drop"
+    lost = loss(q.float_value, q.int8_value, q.better)
+    allowed = allowed_loss(q.float_value, q.unit, budget, measured.chance)
     says, word = ("rises", "rise") if q.better == "lower" else ("drops", "drop")
     drop, most = told_apart(lambda value, digits: shown(q, value, digits), lost, allowed, 2)
-    limit = f"{key} {budget.max_relative_loss:.2%} of {shown(q, q.float_value)}" if q.unit else f"{key} {most}"
-    advice = f"{q.metric} {says} by {drop}, over {limit}"
+    advice = f"{q.metric} {says} by {drop}, over {_allowance(measured, budget, most)}"
     check = Check(f"{q.metric} {word}", shown(q, lost), f"<= {shown(q, allowed)}", lost <= allowed)
     return _result(check, advice, lost_signal=True)
+
+
+def _allowance(measured: Measured, budget: Budget, most: str) -> str:
+    """Which key allows how much, in words."""
+    q = measured.quality
+    if not q.unit:
+        return f"max_accuracy_drop {most}"
+    part, value = f"max_relative_loss {budget.max_relative_loss:.2%} of", q.float_value or 0.0
+    if allowed_loss(value, q.unit, budget, measured.chance) > allowed_loss(value, q.unit, budget):
+        return f"{most}, for {part} what guessing has, {shown(q, measured.chance or 0.0)}"
+    return f"{part} {shown(q, value)}"
 
 
 def above_chance(measured: Measured, budget: Budget) -> GateResult:
@@ -189,7 +202,7 @@ def above_chance(measured: Measured, budget: Budget) -> GateResult:
     assert value is not None
     assert interval is not None
     guessed = measured.chance
-    near = interval[1] >= guessed if q.better == "lower" else interval[0] <= guessed
+    near = guesses(interval, guessed, q.better)
     which = "float model" if q.float_interval else "model"
     advice = (
         f"the {which} has {q.metric} {shown(q, value)} ({shown(q, interval[0], 1)}-{shown(q, interval[1], 1)}), which "
@@ -197,7 +210,13 @@ def above_chance(measured: Measured, budget: Budget) -> GateResult:
         "which output comes first, or give more samples; budget.allow_chance = true builds it all the same"
     )
     limit = "none" if budget.allow_chance else f"above chance, {shown(q, guessed)}"
-    return _result(Check(f"{which} {q.metric}", shown(q, value), limit, budget.allow_chance or not near), advice)
+    check = Check(f"{which} {q.metric}", shown(q, value), limit, budget.allow_chance or not near)
+    return GateResult(check, "" if check.ok else advice, at_chance=not check.ok)
+
+
+def guesses(interval: tuple[float, float], chance: float, better: str) -> bool:
+    """Whether a figure's interval reaches what guessing does."""
+    return interval[1] >= chance if better == "lower" else interval[0] <= chance
 
 
 def signal(measured: Measured, budget: Budget) -> GateResult:
@@ -368,9 +387,17 @@ def loss(float_value: float, int8_value: float, better: str) -> float:
     return round(lost if better == "higher" else -lost, 9)  # 0.93 - 0.92 is a hair over 0.01
 
 
-def allowed_loss(float_value: float, unit: str, budget: Budget) -> float:
-    """How much worse it may be: points of a share, a part of the float model's value of what has a unit."""
-    return budget.max_relative_loss * abs(float_value) if unit else budget.max_accuracy_drop
+def allowed_loss(float_value: float, unit: str, budget: Budget, chance: float | None = None) -> float:
+    """How much worse it may be: points of a share; of what has a unit a part of the float model's value.
+
+    That part of a model that is all but perfect is less than one step of 8 bits. So rounding may be off by the same
+    part of what guessing is off by (`chance`), which adds to the model's own error as independent errors do, by their
+    squares: much where there is none, nothing that counts where that is large.
+    """
+    if not unit:
+        return budget.max_accuracy_drop
+    own, rounding = abs(float_value), budget.max_relative_loss * (chance or 0.0)
+    return max(budget.max_relative_loss * own, hypot(own, rounding) - own)
 
 
 def far_above(quality: Quality) -> str:

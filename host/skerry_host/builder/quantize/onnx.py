@@ -37,7 +37,8 @@ def quantize_onnx(
     """An int8 ONNX with float inputs and outputs; raises `ModelError` when onnxruntime cannot make it."""
     from onnxruntime.quantization import quantize_static  # noqa: PLC0415
 
-    from skerry_host.builder.quantize.onnx_opset import at_opset  # noqa: PLC0415  (an extra)
+    from skerry_host.builder.quantize.onnx_names import own_names  # noqa: PLC0415  (an extra)
+    from skerry_host.builder.quantize.onnx_opset import at_opset  # noqa: PLC0415
 
     assert source.onnx is not None
     if source.quantized:
@@ -47,7 +48,7 @@ def quantize_onnx(
         first: Exception | None = None
         for how in _attempts(plan):
             try:
-                files[0].write_bytes(at_opset(source.onnx, OPSET))
+                files[0].write_bytes(own_names(at_opset(source.onnx, OPSET)))
                 reader = _Reader(samples, feeding, source.onnx, progress)
                 whole = {"nodes_to_exclude": last_concatenations(files[0].read_bytes())}
                 quantize_static(*map(str, files), reader, **how.settings, **_common(plan), **whole)

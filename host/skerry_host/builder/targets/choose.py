@@ -158,7 +158,8 @@ def within_budget(compared: Comparison, recipe: Recipe) -> bool:
     budget = recipe.budget
     reference, score = compared.reference, compared.score
     return (
-        loss(reference.value, score.value, score.better) <= allowed_loss(reference.value, score.unit, budget)
+        loss(reference.value, score.value, score.better)
+        <= allowed_loss(reference.value, score.unit, budget, reference.chance)
         and _least_needed(compared, recipe) >= budget.least_sqnr_db
         and not lost_channels(compared.channels, budget, compared.settled)
     )
@@ -191,7 +192,7 @@ def _tools(
         return work.weakest(work, model, plan) if work.weakest is not None else ()
 
     noise = NOISE_SAMPLES / len(samples)
-    allowed = allowed_loss(reference.value, reference.unit, work.recipe.budget)
+    allowed = allowed_loss(reference.value, reference.unit, work.recipe.budget, reference.chance)
     asked = work.recipe.budget.min_sqnr_db  # else the metric may settle it, which only an evaluation can say
     budget = QuantizationLoss(allowed + noise, -CEILING_DB if asked is None else asked - SLACK_DB)
     mixed = work.builder.mixed and not work.integers_only

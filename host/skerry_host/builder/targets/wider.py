@@ -5,13 +5,12 @@ Only on the refusal of a model: the quantized model is thrown away, its figures 
 
 from msgspec.structs import replace
 
-from skerry_host.builder.judge.evaluate import answers_only, quality
-from skerry_host.builder.judge.gates import Measured, run_gates
-from skerry_host.builder.modelfile.describe import describe_any
+from skerry_host.builder.judge.gates import run_gates
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.targets.base import QuantizationJob
 from skerry_host.builder.targets.choose import Work
+from skerry_host.builder.targets.measured import measured_of
 
 
 def tried_wider(work: Work, plan: Quantize) -> str:
@@ -32,14 +31,9 @@ def tried_wider(work: Work, plan: Quantize) -> str:
 def _found(work: Work, plan: Quantize) -> str:
     job = QuantizationJob(work.source, work.data.calibration, work.recipe.feeding, plan, work.progress)
     model = work.builder.make(job)
-    compared = work.evaluation.compare(model)
-    sizes = (work.source.file_bytes, len(model))
-    reached = quality(compared.reference, compared.score, sizes, compared.channels)
-    signals = answers_only(reached.sqnr_db, work.recipe)
-    chance, settled = compared.reference.chance, compared.settled
-    measured = Measured(describe_any(model), reached, "", plan, chance=chance, signals=signals, settled=settled)
+    measured = measured_of(work, model, plan, work.evaluation.compare(model))
     missed = [result for result in run_gates(measured, work.recipe.budget) if result.reason]
-    worst = min(signals.values(), default=0.0)
+    worst = min(measured.judged.values(), default=0.0)
     if not missed:
         return f"passes every gate ({worst:.1f} dB)"
     return f"misses {len(missed)} {'gates' if len(missed) > 1 else 'gate'}: {'; '.join(one.reason for one in missed)}"

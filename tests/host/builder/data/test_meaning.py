@@ -80,6 +80,11 @@ def test_an_output_that_is_not_there_is_named_with_those_that_are(fashion: Loade
         settled(recipe(fashion, task, **spec), outputs((1, 5)))
 
 
+def test_an_alphabet_that_fits_another_output_names_it(fashion: LoadedRecipe):
+    with pytest.raises(RecipeError, match=r"or output = 1 in \[postprocess\], which has as many \(not tried\)"):
+        settled(recipe(fashion, "sequence", 10), outputs((1, 40, 12), (1, 40, 11)))
+
+
 @pytest.mark.parametrize(("shape", "rows"), [((1, 40, 12), ""), ((1, 12, 40), "last")])
 def test_an_alphabet_without_the_space_that_the_model_has_is_refused_by_its_length(fashion, shape, rows: str):
     with pytest.raises(RecipeError, match="10 names and the blank, the model has 12 symbols"):

@@ -82,6 +82,28 @@ def test_a_budget_is_kept_or_missed_in_the_metric_s_own_unit(case: str):
     assert all(one.startswith(start) for one, start in zip(found, expected, strict=True))
 
 
+NEAR_PERFECT = replace(ERROR, float_value=0.001, float_interval=(0.001, 0.001), int8_interval=(0.01, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (0.1, []),
+        (0.11, ["MAE rises by 0.109 px, over 0.099 px, for max_relative_loss 2.00% of what guessing has, 5 px"]),
+    ],
+)
+def test_the_error_of_a_float_model_without_one_may_rise_by_what_rounding_takes(error: float, expected):
+    """2 % of all but nothing is less than a step of 8 bits: a sound model was refused."""
+    assert reasons(replace(NEAR_PERFECT, int8_value=error), chance=5.0) == expected
+    assert reasons(replace(NEAR_PERFECT, int8_value=0.002))  # where nobody knows what guessing has
+
+
+def test_a_large_error_is_still_measured_by_the_float_model_s_own():
+    assert reasons(replace(ERROR, int8_value=2.03), chance=3.5) == []
+    (said,) = reasons(replace(ERROR, int8_value=2.05), chance=3.5)
+    assert "max_relative_loss 2.00% of 2 px" in said
+
+
 def test_scores_within_two_steps_are_a_warning_where_the_answers_of_several_classes_are_right():
     """The softmax of a hardly trained classifier: TensorFlow's int8 answers the same, and so does ours."""
     faint = replace(TOP1, channels=(ChannelSignal("y", 0, 3, 0.4, 1.6),))

@@ -43,7 +43,7 @@ def read(place: Path, wanted: Wanted) -> Found:
     paths = [path for path in walk(root) if is_sound(path)]
     if not paths:
         raise UnusableDataError(f"{place.name}: has no WAV files")
-    rate = wanted.plan.sample_rate or _usual_rate(paths)
+    rate = _rate(place, paths, wanted.plan.sample_rate)
     window = wanted.plan.window or (prod(wanted.shapes[0][1:]) if wanted.shapes else 0)
     sounds = SoundFiles(paths, rate, window)
     notes = [f"sound at {rate:,} samples a second, int16"]
@@ -60,7 +60,7 @@ def read(place: Path, wanted: Wanted) -> Found:
 
 @dataclass(slots=True)
 class SoundFiles:
-    """WAV files as samples of `window` values (0: as long as they are); counts what it did to them."""
+    """WAV files as samples of `window` values (0: as long as they are), all of one rate; counts what it did to them."""
 
     paths: Sequence[Path]
     rate: int
@@ -73,7 +73,7 @@ class SoundFiles:
     def __getitem__(self, index: int) -> Sample:
         sound = riff.look(self.paths[index])
         if sound.rate != self.rate:
-            raise DamagedError(f"has {sound.rate:,} samples a second, the others {self.rate:,}")
+            raise DamagedError(f"has {sound.rate:,} samples a second, not {self.rate:,}: resample it")
         if not sound.frames:
             raise DamagedError("has no sound in it")
         values = riff.decode(self.paths[index], 0, self.window or None)
@@ -142,8 +142,8 @@ def _unlabelled(sounds: SoundFiles, root: Path, table: Path | None = None) -> Fo
     return Found(sounds, keys, files, groups=[NO_CLASS] * len(keys))
 
 
-def _usual_rate(paths: Sequence[Path]) -> int:
-    """The sample rate of most files; raises `UnusableDataError` where none can be read."""
+def _rate(place: Path, paths: Sequence[Path], asked: int | None) -> int:
+    """The sample rate that is asked for, else that of most files; raises `UnusableDataError` where no file has it."""
     rates: Counter[int] = Counter()
     for path in paths[:: max(1, len(paths) // 500)]:
         try:
@@ -152,7 +152,13 @@ def _usual_rate(paths: Sequence[Path]) -> int:
             continue
     if not rates:
         raise UnusableDataError(f"{listed([path.name for path in paths])}: none is a WAV file that can be read")
-    return rates.most_common(1)[0][0]
+    usual = rates.most_common(1)[0][0]
+    if asked and asked not in rates:
+        advice = f"nothing is resampled here: resample them, for example with ffmpeg -i IN -ar {asked} OUT"
+        raise UnusableDataError(
+            f"{place.name}: its WAV files have {usual:,} samples a second, [data] sample_rate says {asked:,}; {advice}"
+        )
+    return asked or usual
 
 
 def _table(folder: Path) -> Path | None:

@@ -74,7 +74,19 @@ def test_another_rate_than_the_others_is_named_not_resampled(tmp_path):
         sound(tmp_path / "x" / f"{name}.wav", TONE)
     sound(tmp_path / "x" / "c.wav", TONE, rate=44100)
     found = read(tmp_path, wanted())
-    assert [problem(found.inputs, at) for at in range(3)] == ["", "", "has 44,100 samples a second, the others 16,000"]
+    assert [problem(found.inputs, at) for at in range(3)] == [
+        "",
+        "",
+        "has 44,100 samples a second, not 16,000: resample it",
+    ]
+
+
+def test_a_rate_that_no_file_has_is_refused_at_once_with_what_to_do(tmp_path):
+    """Each file was told to have another rate than "the others", which had the same."""
+    sound(tmp_path / "x" / "a.wav", TONE)
+    words = r"have 16,000 samples a second, \[data\] sample_rate says 8,000; .* -ar 8000"
+    with pytest.raises(UnusableDataError, match=words):
+        read(tmp_path, wanted(sample_rate=8000))
 
 
 DAMAGED = {
