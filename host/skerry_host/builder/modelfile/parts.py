@@ -7,7 +7,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.constants import add_constant_tensor, add_tensor
 
-NONE, RELU6 = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU6
+_FUSED = schema.ActivationFunctionType
+NONE, RELU, RELU6 = _FUSED.NONE, _FUSED.RELU, _FUSED.RELU6
 
 
 def multiply_constant(model: Any, io: tuple[int, int], factor: float, activation: int = NONE) -> Any:

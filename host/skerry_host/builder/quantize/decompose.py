@@ -1,36 +1,44 @@
-"""Decomposes activations for which integers have no kernel: HARD_SWISH, and PRELU where there are 16 bits.
+"""Decomposes activations for which integers have no fast kernel: HARD_SWISH and PRELU.
 
-hard_swish(x) = x * relu6(x + 3) / 6. XNNPACK has no int8 HARD_SWISH, so each one splits the graph and runs on the
-generic kernel, and the Edge TPU has none; both have fast kernels for ADD and MUL. 16 bits have neither that nor PRELU:
-prelu(x) = relu(x) + slope * (x - relu(x)). For integers only: float has kernels of its own.
+hard_swish(x) = x * relu6(x + 3) / 6, and prelu(x) = slope * x + relu((1 - slope) * x) where no slope is over 1. XNNPACK
+has neither for int8, so each one splits the graph and runs on the generic kernel; the Edge TPU has no HARD_SWISH, and
+16 bits have none of both. All have kernels for ADD and MUL. For integers only: float has kernels of its own.
 """
 
 import dataclasses
 from typing import Any
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_host.builder.modelfile.constants import add_constant_tensor, constant
 from skerry_host.builder.modelfile.graph import describe
-from skerry_host.builder.modelfile.parts import RELU6, add_constant, copy_tensor, multiply, multiply_constant, operator
+from skerry_host.builder.modelfile.parts import (
+    RELU,
+    RELU6,
+    add_constant,
+    copy_tensor,
+    multiply,
+    multiply_constant,
+    operator,
+)
 from skerry_host.builder.modelfile.replacing import replace_operators
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.step import Draft, Step
-from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
 
-HELPERS = ("/clipped", "/share", "/positive", "/negative", "/scaled")
+HELPERS = ("/clipped", "/share", "/sloped", "/positive")
 """What the names of tensors between the parts of one activation end in, after that of what it writes."""
 
 
-def decompose(source: SourceModel, plan: Quantize) -> SourceModel:
+def decompose(source: SourceModel) -> SourceModel:
     """The same model without such activations; the same bytes where there is none."""
     model = read_model(source.data)
-    wide = plan.activations == "int16" or bool(plan.int16_layers)
 
     def make(kind: str, op: Any) -> list[Any] | None:
         if kind == "HARD_SWISH":
             return _hard_swish(model, op)
-        return _prelu(model, op) if kind == "PRELU" and wide else None
+        return _prelu(model, op) if kind == "PRELU" else None
 
     if not replace_operators(model, make):
         return source
@@ -49,20 +57,24 @@ def _hard_swish(model: Any, op: Any) -> list[Any]:
     ]
 
 
-def _prelu(model: Any, op: Any) -> list[Any]:
+def _prelu(model: Any, op: Any) -> list[Any] | None:
+    """None where a slope is over 1, or no constant."""
     read, slope, written = int(op.inputs[0]), int(op.inputs[1]), int(op.outputs[0])
-    positive, negative, scaled = (copy_tensor(model.subgraphs[0], written, one.encode()) for one in HELPERS[2:])
-    builtin = schema.BuiltinOperator
+    slopes = constant(model, slope)
+    if slopes is None or slopes.dtype != np.float32 or slopes.max(initial=0) > 1:
+        return None
+    main = model.subgraphs[0]
+    sloped, positive = (copy_tensor(main, written, one.encode()) for one in HELPERS[2:])
+    rest = add_constant_tensor(model, main.tensors[slope].name + b"/rest", (1 - slopes).astype(np.float32))
     return [
-        operator(model, builtin.RELU, (read,), positive, None),
-        operator(model, builtin.SUB, (read, positive), negative, schema.SubOptionsT()),
-        multiply(model, (negative, slope), scaled),
-        operator(model, builtin.ADD, (positive, scaled), written, schema.AddOptionsT()),
+        multiply(model, (read, slope), sloped),
+        multiply(model, (read, rest), positive, RELU),
+        operator(model, schema.BuiltinOperator.ADD, (sloped, positive), written, schema.AddOptionsT()),
     ]
 
 
 def _run(draft: Draft) -> Draft:
-    return dataclasses.replace(draft, source=decompose(draft.source, draft.plan))
+    return dataclasses.replace(draft, source=decompose(draft.source))
 
 
 STEP = Step("decompose activations", lambda plan: plan.activations != "float", _run)

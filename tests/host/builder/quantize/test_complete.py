@@ -167,7 +167,7 @@ CASES: dict[str, Callable[[Layers, str], Made]] = {
     "MINIMUM": one("MINIMUM", options("MaximumMinimum"), ([0.5], False)),
     "NOT_EQUAL": masked("NOT_EQUAL"),
     "ONE_HOT": hot,
-    "PRELU": one("PRELU", None, (np.array([[[0.1, -0.3, 0.5, 0.0]]]), False)),
+    "PRELU": one("PRELU", None, (np.array([[[0.1, -0.3, 1.5, 0.0]]]), False)),
     "REDUCE_MAX": one("REDUCE_MAX", KEEP, ([1, 2], True), shape=ROW),
     "REDUCE_MIN": one("REDUCE_MIN", KEEP, ([1, 2], True), shape=ROW),
     "REDUCE_PROD": one("REDUCE_PROD", KEEP, ([3], True), shape=(1, 4, 4, 1)),

@@ -16,13 +16,13 @@ RANDOM = np.random.default_rng(7)
 VALUES = RANDOM.normal(0, 2, (32, 4, 4, 4)).astype(np.float32)
 
 
-def network(kind: str) -> bytes:
+def network(kind: str, steepest: float = 0.4) -> bytes:
     """A product by channel, an activation, a product by channel."""
     m = FloatMaker()
     for name in ("x", "h", "act", "y"):
         m.real(name, (1, 4, 4, 4))
     m.op("MUL", ["x", m.constant("a", np.linspace(0.5, 1.5, 4))], ["h"], 1, options("Mul"))
-    slopes = [m.constant("slopes", np.linspace(0.05, 0.4, 4).reshape(1, 1, 4))] if kind == "PRELU" else []
+    slopes = [m.constant("slopes", np.linspace(-0.1, steepest, 4).reshape(1, 1, 4))] if kind == "PRELU" else []
     m.op(kind, ["h", *slopes], ["act"], 1, options("HardSwish") if kind == "HARD_SWISH" else None)
     m.op("MUL", ["act", m.constant("b", np.linspace(1.5, 0.5, 4))], ["y"], 1, options("Mul"))
     return m.data(["x"], ["y"])
@@ -46,9 +46,16 @@ def test_a_layer_that_gets_16_bits_gets_them_in_all_its_parts(kind: str):
     wide = {graph.tensors[op.outputs[0]].dtype for op in graph.ops if "act" in graph.tensors[op.outputs[0]].name}
     assert kind not in kinds(made)
     assert "int16" in wide
-    assert all(graph.tensors[i].dtype == "int16" for op in graph.ops if op.name in {"RELU", "SUB"} for i in op.outputs)
+    parts = [op for op in graph.ops if graph.tensors[op.outputs[0]].name.startswith("act/")]
+    assert len(parts) >= 2
+    assert all(graph.tensors[i].dtype == "int16" for op in parts for i in op.outputs)
 
 
-def test_8_bits_keep_their_own_kernel_for_prelu():
-    source = source_of(network("PRELU"))
-    assert "PRELU" in kinds(quantize(source, Samples.of(VALUES), Feeding(), Quantize()))
+def test_a_slope_over_1_keeps_the_kernel_of_8_bits_and_others_do_not_need_it():
+    gentle, steep = (
+        quantize(source_of(network("PRELU", slope)), Samples.of(VALUES), Feeding(), Quantize()) for slope in (1.0, 1.5)
+    )
+    assert "PRELU" in kinds(steep)
+    assert kinds(gentle) == ["MUL", "MUL", "MUL", "ADD", "MUL"]
+    real = answers(network("PRELU", 1.0), VALUES[:, None])
+    assert sqnr_db(real, answers(gentle, VALUES[:, None])) > 30
