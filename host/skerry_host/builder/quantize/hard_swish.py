@@ -5,9 +5,10 @@ generic kernel, and the Edge TPU has none; both have fast kernels for ADD and MU
 """
 
 import dataclasses
+from functools import lru_cache
 from typing import Any
 
-from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.links import kinds
 from skerry_host.builder.modelfile.parts import RELU6, add_constant, copy_tensor, multiply, multiply_constant
 from skerry_host.builder.modelfile.tflite import read_model, write_model
@@ -19,7 +20,14 @@ def decompose(source: SourceModel) -> SourceModel:
     """The same model without HARD_SWISH; the same bytes where there is none."""
     if not any(op.name == "HARD_SWISH" for op in source.graph.ops):
         return source
-    model = read_model(source.data)
+    data, graph = _decompose(source.data)
+    return dataclasses.replace(source, data=data, graph=graph)
+
+
+@lru_cache(maxsize=2)
+def _decompose(source: bytes) -> tuple[bytes, Graph]:
+    """A model without it, the same for every plan."""
+    model = read_model(source)
     main = model.subgraphs[0]
     names = kinds(model)
     main.operators = [
@@ -28,7 +36,7 @@ def decompose(source: SourceModel) -> SourceModel:
         for part in (_decomposed(model, main, op) if names[op.opcodeIndex] == "HARD_SWISH" else [op])
     ]
     data = write_model(model)
-    return dataclasses.replace(source, data=data, graph=describe(read_model(data)))
+    return data, describe(read_model(data))
 
 
 def _decomposed(model: Any, main: Any, op: Any) -> list[Any]:
