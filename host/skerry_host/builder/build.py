@@ -43,7 +43,7 @@ from skerry_host.builder.report.facts import Facts, TargetFacts
 from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
-from skerry_host.builder.runtime.speed import with_speeds
+from skerry_host.builder.runtime.speed import Timed, with_speeds
 from skerry_host.builder.targets.base import Compiled, TargetBuilder, fitted
 from skerry_host.builder.targets.bundle import Part, Usual, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose, float_reference
@@ -329,8 +329,10 @@ def _record(
 
 
 def _with_speeds(record: BuildRecord, ready: Prepared, parts: Sequence[_Judged]) -> BuildRecord:
-    real = None if ready.source.quantized else ready.source.data
     for judged in parts:
         if judged.facts.target == CPU.name:
-            record = with_speeds(record, ready.board, judged.facts.form, judged.part.model, real)
+            real = judged.facts.float_latency
+            models = [Timed(judged.facts.form, judged.part.model, judged.facts.latency)]
+            models += [] if real is None else [Timed("float", ready.source.data, real)]
+            record = with_speeds(record, ready.board, models)
     return record

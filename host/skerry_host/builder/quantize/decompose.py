@@ -6,13 +6,14 @@ has neither for int8, so each one splits the graph and runs on the generic kerne
 """
 
 import dataclasses
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.constants import add_constant_tensor, constant
-from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.parts import (
     RELU,
     RELU6,
@@ -33,17 +34,25 @@ HELPERS = ("/clipped", "/share", "/sloped", "/positive")
 
 def decompose(source: SourceModel) -> SourceModel:
     """The same model without such activations; the same bytes where there is none."""
-    model = read_model(source.data)
+    if not any(op.name in {"HARD_SWISH", "PRELU"} for op in source.graph.ops):
+        return source
+    data, graph = _decomposed(source.data)
+    return dataclasses.replace(source, data=data, graph=graph)
+
+
+@lru_cache(maxsize=2)
+def _decomposed(source: bytes) -> tuple[bytes, Graph]:
+    """A model without them, the same for every plan."""
+    model = read_model(source)
 
     def make(kind: str, op: Any) -> list[Any] | None:
         if kind == "HARD_SWISH":
             return _hard_swish(model, op)
         return _prelu(model, op) if kind == "PRELU" else None
 
-    if not replace_operators(model, make):
-        return source
+    replace_operators(model, make)
     data = write_model(model)
-    return dataclasses.replace(source, data=data, graph=describe(read_model(data)))
+    return data, describe(read_model(data))
 
 
 def _hard_swish(model: Any, op: Any) -> list[Any]:

@@ -8,7 +8,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,22 @@ def probe_bytes(model: bytes, name: str) -> Probe:
 
 def check_runs(model: bytes) -> None:
     """Run a model that was just quantized in a child before this process does; raises `ModelError` when it does not."""
-    problem = _look(_STDIN, "the quantized model", SECONDS, model).problem
+    with check_when_made() as check:
+        check(model)
+
+
+@contextmanager
+def check_when_made() -> Iterator[Callable[[bytes], None]]:
+    """`check_runs` of a model that is still to be made: the child gets ready meanwhile, most of its time is that."""
+    with _child_for(_STDIN, "{}") as child:
+        try:
+            yield lambda model: _require_runs(model, child)
+        finally:
+            child.kill()
+
+
+def _require_runs(model: bytes, child: "subprocess.Popen[bytes]") -> None:
+    problem = _ask(child, "the quantized model", SECONDS, model).problem
     if problem:
         text, hint = quantized_cause(model, problem)
         raise ModelError(f"the quantized model does not run: {text}", hint=hint, code="does_not_run")
@@ -111,16 +127,27 @@ def _look(
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Probe:
     wanted = json.dumps({name: list(sizes) for name, sizes in (shapes or {}).items()})
+    with _child_for(place, wanted) as child:
+        try:
+            return _ask(child, name, seconds, model)
+        finally:
+            child.kill()
+
+
+def _child_for(place: str, wanted: str) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "skerry_host.builder.runtime.probe", place, wanted]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=children.environment(), stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def _ask(child: "subprocess.Popen[bytes]", name: str, seconds: float, model: bytes | None) -> Probe:
     try:
-        done = subprocess.run(
-            command, env=children.environment(), capture_output=True, input=model, timeout=seconds, check=False
-        )
+        out, said = child.communicate(model, timeout=seconds)
     except subprocess.TimeoutExpired:
         raise ModelError(
             f"{name}: loading and running it timed out after {seconds:.0f} s", hint=_HINT, code="hang"
         ) from None
-    return read_outcome(name, done)
+    return read_outcome(name, subprocess.CompletedProcess(child.args, child.returncode, out, said))
 
 
 def read_outcome(path: Path | str, done: "subprocess.CompletedProcess[bytes]") -> Probe:
@@ -166,6 +193,8 @@ def check_head(path: Path) -> None:
 def _child(place: str, wanted: str) -> None:
     """What the child does: reads the graph, loads and runs the model, prints what it found."""
     children.limit(MEMORY_BYTES)
+    import ai_edge_litert.interpreter  # noqa: F401, PLC0415  (before the model is there)
+
     data = sys.stdin.buffer.read() if place == _STDIN else Path(place).read_bytes()
     graph = describe(read_model(data))
     shapes = msgspec.json.decode(wanted, type=dict[str, tuple[int, ...]])

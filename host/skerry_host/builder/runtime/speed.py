@@ -5,22 +5,32 @@ is labelled and recorded as a recommendation, and changes no artifact.
 """
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from skerry_host.boards import Board
 from skerry_host.build_record import BuildRecord, Speed
-from skerry_host.builder.runtime.latency import measure
+from skerry_host.builder.runtime.latency import Latency, measure
 
 NOTABLE_RATIO = 1.1
 """A setting is reported as faster when another takes this many times as long."""
 
 
-def with_speeds(record: BuildRecord, board: Board, form: str, model: bytes, real: bytes | None) -> BuildRecord:
-    """The record with what was measured of the cpu bundle's model, of the form that it has, and of the float one."""
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A model, the form that it has, and how long it takes with one thread."""
+
+    form: str
+    model: bytes
+    latency: Latency
+
+
+def with_speeds(record: BuildRecord, board: Board, models: Sequence[Timed]) -> BuildRecord:
+    """The record with what was measured of the cpu bundle's model and of the float one, if there is one."""
     threads = counts(board, os.cpu_count() or 1)
-    speeds = measured(model, form, real, threads)
-    return replace(record, speeds_on_this_machine=speeds)
+    return replace(record, speeds_on_this_machine=measured(models, threads))
 
 
 def counts(board: Board, cores: int) -> list[int]:
@@ -29,12 +39,12 @@ def counts(board: Board, cores: int) -> list[int]:
     return [n for n in (1, 2, 4, 8, 16) if n <= limit]
 
 
-def measured(model: bytes, form: str, real: bytes | None, threads: list[int]) -> tuple[Speed, ...]:
-    """Every form with every number of threads, the fastest first."""
-    found = [Speed(form, n, measure(model, threads=n).p50_us) for n in threads]
-    if real is not None:
-        found += [Speed("float", n, measure(real, threads=n).p50_us) for n in threads]
-    return tuple(sorted(found, key=lambda speed: speed.p50_us))
+def measured(models: Sequence[Timed], threads: Sequence[int]) -> tuple[Speed, ...]:
+    """Every form with every number of threads, the fastest first; what is known already is not measured again."""
+    pairs = [(one, n) for one in models for n in threads]
+    found = [(one.form, n, one.latency if n == 1 else measure(one.model, threads=n)) for one, n in pairs]
+    speeds = [Speed(form, n, latency.p50_us) for form, n, latency in found]
+    return tuple(sorted(speeds, key=lambda speed: speed.p50_us))
 
 
 def remark(speeds: tuple[Speed, ...]) -> str:

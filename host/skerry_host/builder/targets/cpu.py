@@ -3,7 +3,7 @@
 from skerry_agent.wire.targets import CPU
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.runtime.probe import check_runs
+from skerry_host.builder.runtime.probe import check_when_made
 from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 
@@ -28,7 +28,9 @@ class CpuBuilder(TargetBuilder):
 
     def make(self, job: QuantizationJob) -> bytes:
         """See `TargetBuilder.make`."""
-        model = quantize(job.source, job.samples, job.feeding, job.plan, job.progress)
-        if not job.source.quantized:
-            check_runs(model)
+        if job.source.quantized:
+            return quantize(job.source, job.samples, job.feeding, job.plan, job.progress)
+        with check_when_made() as check:
+            model = quantize(job.source, job.samples, job.feeding, job.plan, job.progress)
+            check(model)
         return model

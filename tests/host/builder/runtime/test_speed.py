@@ -4,7 +4,8 @@ import pytest
 
 from skerry_host.boards import load_board
 from skerry_host.build_record import Speed
-from skerry_host.builder.runtime.speed import counts, remark
+from skerry_host.builder.runtime.latency import Latency
+from skerry_host.builder.runtime.speed import Timed, counts, measured, remark
 
 
 @pytest.mark.parametrize(("cores", "expected"), [(1, [1]), (2, [1, 2]), (3, [1, 2]), (64, [1, 2, 4])])
@@ -28,6 +29,12 @@ def test_as_many_threads_as_board_and_machine_have(cores, expected):
 )
 def test_the_line(speeds, line):
     assert remark(tuple(speeds)) == line
+
+
+def test_what_is_known_of_one_thread_is_not_measured_again():
+    """Nothing can be measured of these: no bytes of them are a model."""
+    models = [Timed(form, b"", Latency(5, us, us, us)) for form, us in (("int8", 9.0), ("float", 7.0))]
+    assert measured(models, [1]) == (Speed("float", 1, 7.0), Speed("int8", 1, 9.0))
 
 
 def test_a_build_records_it(built):

@@ -1,5 +1,6 @@
 """Model files that are fit, that can be made fit, and that are refused."""
 
+import os
 import random
 import signal
 import subprocess
@@ -13,7 +14,14 @@ from skerry_agent.wire.blobs import MAX_BLOB_BYTES
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.runtime.probe import check_runs, one_line, probe, quantized_cause, read_outcome
+from skerry_host.builder.runtime.probe import (
+    check_runs,
+    check_when_made,
+    one_line,
+    probe,
+    quantized_cause,
+    read_outcome,
+)
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import identity, load_source
 from tests.kit.recipes import REAL, needs_real
@@ -224,6 +232,22 @@ def test_a_mutated_model_is_described_or_refused(float_model: bytes, tmp_path: P
     else:
         line = ""
     assert "\n" not in line
+
+
+def test_a_child_that_waits_for_a_model_ends_where_none_is_made():
+    def mine() -> str:
+        return Path(f"/proc/self/task/{os.getpid()}/children").read_text("utf-8")
+
+    before = mine()
+
+    def making() -> None:
+        with check_when_made():
+            assert mine() != before
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        making()
+    assert mine() == before
 
 
 def test_a_crash_and_a_hang_are_named(tmp_path: Path, float_model: bytes):
