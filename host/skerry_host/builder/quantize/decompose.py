@@ -1,6 +1,6 @@
 """Decomposes activations for which integers have no fast kernel: HARD_SWISH and PRELU.
 
-hard_swish(x) = x * relu6(x + 3) / 6, and prelu(x) = slope * x + relu((1 - slope) * x) where no slope is over 1. XNNPACK
+hard_swish(x) = x * relu6(x + 3) / 6, and prelu(x) = slope * x + (1 - slope) * relu(x). XNNPACK
 has neither for int8, so each one splits the graph and runs on the generic kernel; the Edge TPU has no HARD_SWISH, and
 16 bits have none of both. All have kernels for ADD and MUL. For integers only: float has kernels of its own.
 """
@@ -28,7 +28,7 @@ from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.sources.load import SourceModel
 
-HELPERS = ("/clipped", "/share", "/sloped", "/positive")
+HELPERS = ("/clipped", "/share", "/sloped", "/positive", "/rest")
 """What the names of tensors between the parts of one activation end in, after that of what it writes."""
 
 
@@ -67,18 +67,21 @@ def _hard_swish(model: Any, op: Any) -> list[Any]:
 
 
 def _prelu(model: Any, op: Any) -> list[Any] | None:
-    """None where a slope is over 1, or no constant."""
+    """Where a slope is over 1 the positive part is taken first; None where slopes are no constant."""
     read, slope, written = int(op.inputs[0]), int(op.inputs[1]), int(op.outputs[0])
     slopes = constant(model, slope)
-    if slopes is None or slopes.dtype != np.float32 or slopes.max(initial=0) > 1:
+    if slopes is None or slopes.dtype != np.float32:
         return None
     main = model.subgraphs[0]
-    sloped, positive = (copy_tensor(main, written, one.encode()) for one in HELPERS[2:])
-    rest = add_constant_tensor(model, main.tensors[slope].name + b"/rest", (1 - slopes).astype(np.float32))
+    sloped, positive, rest = (copy_tensor(main, written, one.encode()) for one in HELPERS[2:])
+    share = add_constant_tensor(model, main.tensors[slope].name + b"/rest", (1 - slopes).astype(np.float32))
+    more = [multiply(model, (read, share), rest, RELU)]
+    if slopes.max(initial=0) > 1:
+        more = [multiply_constant(model, (read, positive), 1.0, RELU), multiply(model, (positive, share), rest)]
     return [
         multiply(model, (read, slope), sloped),
-        multiply(model, (read, rest), positive, RELU),
-        operator(model, schema.BuiltinOperator.ADD, (sloped, positive), written, schema.AddOptionsT()),
+        *more,
+        operator(model, schema.BuiltinOperator.ADD, (sloped, rest), written, schema.AddOptionsT()),
     ]
 
 

@@ -197,7 +197,8 @@ FEW = {
 }
 """Where a rounded value may choose another place, or a product rounds twice: decibels that are asked for."""
 
-
+DECOMPOSED = {"PRELU"}
+"""Has an entry for slopes that are computed; constant ones are decomposed before."""
 PLAN = Quantize()
 
 
@@ -215,7 +216,7 @@ def test_an_operator_without_an_entry_runs_on_int8(kind: str):
     made = on_integers(data)
     graph = describe(read_model(made))
     assert graph.float_ops() == []
-    assert kind in kinds(made)
+    assert kind in kinds(made) or kind in DECOMPOSED
     assert sqnr_db(answers(data, VALUES[:, None]), answers(made, VALUES[:, None])) > FEW.get(kind, 22)
 
 
