@@ -2,7 +2,7 @@
 
 Takes the float model's activations, on the steps of the quantized layer's input, and of a map only some places, spread
 evenly. Every other sample has sums of its own, so that what is chosen by one half can be judged by the other. Bounded:
-`SAMPLES` samples, about `ROWS` rows of a layer, layers with at most `WIDEST` inputs, and `MOST_VALUES` of all sums
+`SAMPLES` samples, at most `ROWS` rows of a layer, layers with at most `WIDEST` inputs, and `MOST_VALUES` of all sums
 together, the smallest layers first. Rounds nothing.
 """
 
@@ -22,6 +22,7 @@ from skerry_host.builder.sources.load import SourceModel
 
 SAMPLES = 64
 ROWS = 2048
+ROWS_AN_INPUT, FEWEST_ROWS = 8, 256
 AT_ONCE = 512
 """Rows that are multiplied at once: adding up after each sample would take most of the time."""
 WIDEST = 2048
@@ -69,9 +70,10 @@ class Fed:
         """How many numbers its sums are."""
         return HALVES * self.groups * self.width**2
 
-    def add(self, activation: Array, count: int, sample: int) -> None:
-        """Add at most `count` rows of one sample."""
-        rows = self._rows(activation, count, sample * _TURN % 1)
+    def add(self, activation: Array, sample: int, samples: int) -> None:
+        """Add some rows of one of so many samples."""
+        wanted = min(ROWS, max(FEWEST_ROWS, ROWS_AN_INPUT * self.width))
+        rows = self._rows(activation, max(1, wanted // samples), sample * _TURN % 1)
         steps = np.clip(np.rint(rows / self.scale) + self.zero_point, self.low, self.high)
         waiting = self.waiting[sample % HALVES]
         waiting.append((steps - self.zero_point) * self.scale)
@@ -162,13 +164,12 @@ def gather(layers: Sequence[Fed], source: SourceModel, inputs: Inputs, progress:
     )
     interpreter.allocate_tensors()
     some = inputs.first(SAMPLES)
-    count = max(1, ROWS // len(some))
     for at, tensors in enumerate(watched(some, "measuring what weights multiply", progress, of=len(some))):
         for index, tensor in zip(source.graph.inputs, tensors, strict=True):
             interpreter.set_tensor(index, tensor)
         interpreter.invoke()
         for fed in chosen:
-            fed.add(interpreter.get_tensor(fed.source.input), count, at)
+            fed.add(interpreter.get_tensor(fed.source.input), at, len(some))
     for fed in chosen:
         fed.sum_up()
     return chosen

@@ -1,9 +1,10 @@
 """Weights rounded together: the error of each is made up for by those that are rounded after it.
 
-Frantar, Ashkboos, Hoefler, Alistarh: GPTQ (ICLR 2023), sections 3.2 and 3.3, which solves what Frantar, Singh and
-Alistarh: Optimal Brain Compression (NeurIPS 2022) states: the least squared error of a layer's outputs, sum over x of
-((w - q) x)^2 = (w - q) H (w - q)^T with H = sum of x x^T. After weight i was rounded, all j after it get
-w_j -= (w_i - q_i) / U_ii * U_ij, where U is the upper Cholesky factor of the inverse of H.
+Frantar, Ashkboos, Hoefler, Alistarh: GPTQ (ICLR 2023), section 3, which solves what Frantar, Singh, Alistarh: Optimal
+Brain Compression (NeurIPS 2022) states: the least squared error of a layer's outputs, which is the sum over x of
+((w - q) x)^2 = (w - q) H (w - q)^T with H = sum of x x^T. Written without the inverse of H, as Chee et al.: QuIP
+(NeurIPS 2023), theorem 6, show it to be the same: H = F D F^T with F of an upper triangle and ones in its diagonal, and
+q_i = round(w_i + sum over j < i of (w_j - q_j) F_ji).
 
 Few samples fit any rounding, so it is first tried with half of them: a layer that then loses more on the other half
 than it did keeps its integers. Changes only the integers of weights: no scale, no bias.
@@ -32,7 +33,7 @@ DAMPING = 0.01
 WORTH = 0.9
 """Of the error that a layer had on the other half of the samples: to leave more is chance, or not worth a change."""
 BLOCK = 64
-"""Weights whose errors are put into all that come later at once."""
+"""Weights that get the errors of all before them at once."""
 LARGEST = 127
 _LIMITS = {schema.TensorType.INT8: (-128, 127), schema.TensorType.INT16: (-32768, 32767)}
 
@@ -62,23 +63,22 @@ def rounded_together(weights: Array, scales: Array, sums: Array) -> Array:
     sums = _damped(sums)
     order = np.argsort(-np.einsum("gii->gi", sums), axis=1, kind="stable")
     factor = _factor(np.take_along_axis(np.take_along_axis(sums, order[:, :, None], 1), order[:, None, :], 2))
-    left = np.take_along_axis(weights.astype(np.float64), order[:, None, :], 2)
-    steps, width = np.empty_like(left), left.shape[2]
-    for start in range(0, width, BLOCK):
-        end = min(start + BLOCK, width)
-        errors = np.empty((*left.shape[:2], end - start))
-        for at in range(start, end):
-            steps[:, :, at] = np.clip(np.rint(left[:, :, at] / scales), -LARGEST, LARGEST)
-            error = (left[:, :, at] - steps[:, :, at] * scales) / factor[:, None, at, at]
-            left[:, :, at + 1 : end] -= error[:, :, None] * factor[:, None, at, at + 1 : end]
-            errors[:, :, at - start] = error
-        left[:, :, end:] -= errors @ factor[:, start:end, end:]
+    real = np.take_along_axis(weights.astype(np.float64), order[:, None, :], 2)
+    steps, errors = np.empty_like(real), np.empty_like(real)
+    for start in range(0, real.shape[2], BLOCK):
+        block = slice(start, start + BLOCK)
+        wanted = real[:, :, block] + errors[:, :, :start] @ factor[:, :start, block]
+        for at in range(wanted.shape[2]):
+            place = start + at
+            steps[:, :, place] = np.clip(np.rint(wanted[:, :, at] / scales), -LARGEST, LARGEST)
+            errors[:, :, place] = real[:, :, place] - steps[:, :, place] * scales
+            wanted[:, :, at + 1 :] += errors[:, :, place, None] * factor[:, None, place, place + 1 : start + BLOCK]
     found: Array = np.take_along_axis(steps, np.argsort(order, axis=1)[:, None, :], 2)
     return found
 
 
 def _damped(sums: Array) -> Array:
-    """H with a larger diagonal, so that it has an inverse; an input that is always zero is one by itself."""
+    """H with a larger diagonal, so that it can be factored; an input that is always zero is one by itself."""
     diagonal = np.einsum("gii->gi", sums)
     mean = diagonal.mean(axis=1, keepdims=True)
     more = np.where(diagonal > 0, DAMPING * mean, np.maximum(mean, 1.0))
@@ -87,10 +87,10 @@ def _damped(sums: Array) -> Array:
 
 
 def _factor(sums: Array) -> Array:
-    """The upper U with U^T U the inverse of H, by H = V V^T of the upper V, whose inverse U is."""
-    backwards = np.linalg.cholesky(sums[:, ::-1, ::-1])
-    inverse: Array = np.triu(np.linalg.inv(backwards[:, ::-1, ::-1]))
-    return inverse
+    """The upper F with ones in its diagonal of H = F D F^T, by Cholesky's of H read backwards."""
+    upper = np.linalg.cholesky(sums[:, ::-1, ::-1])[:, ::-1, ::-1]
+    scaled: Array = upper / np.einsum("gii->gi", upper)[:, None, :]
+    return scaled
 
 
 def _round(model: Any, layer: WeightedLayer, real: Array, fed: Fed) -> bool:
@@ -147,7 +147,7 @@ def _run(draft: Draft) -> Draft:
             hint="leave rounding out of [quantize]",
             code="trained",
         )
-    round_weights(draft.model, draft.float_model, draft.inputs, draft.progress)
+    round_weights(draft.model, draft.source, draft.inputs, draft.progress)
     return draft
 
 

@@ -34,11 +34,6 @@ class Draft:
     model: Any = None
     tables: Tables = field(default_factory=Tables)
 
-    @property
-    def float_model(self) -> SourceModel:
-        """The source as it computes: without the operators that stand in for functions which are looked up."""
-        return self.tables.before or self.source
-
 
 def nothing(_plan: Quantize) -> Iterator[tuple[str, Quantize]]:
     """No other choice."""

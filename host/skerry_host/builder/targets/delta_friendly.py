@@ -42,7 +42,8 @@ def make_delta_friendly(work: Work, chosen: Chosen, previous: PreviousRelease) -
     ):
         return DeltaFriendlyModel(chosen)
     options = GridOptions(frozen=previous.frozen, sticky=plan.sticky)
-    gridded = to_previous_grid(chosen.model, previous.model, floats=work.source.data, options=options)
+    floats = work.source.data if plan.rounding == "nearest" else b""  # else they would be rounded one by one again
+    gridded = to_previous_grid(chosen.model, previous.model, floats=floats, options=options)
     if not gridded.layers:
         return DeltaFriendlyModel(chosen, "delta-friendly: no layer of the previous release matches this model")
     compared, budget = work.evaluation.compare(gridded.model), work.recipe.budget

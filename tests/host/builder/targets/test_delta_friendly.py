@@ -1,11 +1,22 @@
 """Delta-friendly quantization: smaller patches where it costs no accuracy, not used where it does."""
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from skerry_host.builder.build import BuildRequest, build
+from skerry_host.builder.data.samples import DataSet, Samples
+from skerry_host.builder.judge.paired import PairedEvaluation
+from skerry_host.builder.quantize.pipeline import quantize
+from skerry_host.builder.recipe.progress import silent
+from skerry_host.builder.recipe.recipe import Quantize, load_recipe
+from skerry_host.builder.sources.load import load_source
+from skerry_host.builder.targets.choose import Chosen, Work
+from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
+from skerry_host.builder.targets.table import BUILDERS
 from skerry_host.cli.previous import Previous, previous_release
 from tests.kit.patch_models import patch_of
-from tests.kit.recipes import NOW
+from tests.kit.recipes import FASHION, NOW
 
 COARSE = ("per_channel = true", 'per_channel = true\ncalibrator = "moving-average"')
 """Ranges that clip: such a model loses more by what is done to its integers."""
@@ -52,3 +63,17 @@ def test_without_a_previous_release(recipe, tmp_path, monkeypatch, named):
     else:
         with pytest.raises(Exception, match=r"there is no release fashion@9\.9\.9"):
             previous_release(recipe, named)
+
+
+def test_weights_rounded_together_are_not_rounded_one_by_one_again():
+    loaded = load_recipe(FASHION)
+    source, recipe = load_source(loaded.source), replace(loaded.recipe, quantize=Quantize(rounding="together"))
+    files = [np.load(FASHION / f"{name}.npz") for name in ("calibration", "evaluation")]
+    samples = [Samples.of(file["inputs"][:24], truth=file["labels"][:24]) for file in files]
+    data = DataSet(*samples)
+    evaluation = PairedEvaluation(source.data, data.evaluation, recipe)
+    work = Work(BUILDERS["cpu"], recipe, source, data, evaluation, silent)
+    model = quantize(source, data.calibration, recipe.feeding, recipe.quantize)
+    chosen = Chosen(model, recipe.quantize, evaluation.compare(model), (), source.data)
+    kept = make_delta_friendly(work, chosen, PreviousRelease(model, frozen=False))
+    assert "on the previous release's grid, 100.0% -> 100.0%" in kept.remark
