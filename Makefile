@@ -7,10 +7,11 @@ WORKERS ?= $(shell expr 2 \* $$(nproc))
 # Its devices are judged by their latency on real load, so nothing else may run beside it.
 ALONE := tests/system/test_demo.py
 # What the benchmarks share, and what writes down what they found.
-NO_BENCHMARKS := $(addprefix benchmarks/,real_bundle.py real_float.py delta_growth.py goals.py report.py)
+NO_BENCHMARKS := $(addprefix benchmarks/,real_bundle.py real_float.py delta_growth.py goals.py report.py) \
+	$(wildcard benchmarks/zoo*.py)
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 
-.PHONY: help setup demo test lint bench sweep fuzz wheels wheelhouse lock licenses sbom audit clean
+.PHONY: help setup demo test lint bench zoo sweep fuzz wheels wheelhouse lock licenses sbom audit clean
 help:
 	@echo "make demo [JSON=out.json] [STAY=1]  the whole story on this machine"
 	@echo "make sweep [SAMPLE=1]      every fault of the crash laboratory; the sample within a minute"
@@ -19,7 +20,7 @@ help:
 	@echo "make wheelhouse [MACHINE=aarch64] [VERSION=3.11]  dist/wheelhouse: what a device installs offline, with hashes"
 	@echo "make lock [LOCK=--upgrade] writes requirements/*.txt anew"
 	@echo "make licenses | sbom | audit   what is installed: licences, CycloneDX files in dist, known advisories"
-	@echo "make test | lint | bench | setup | clean"
+	@echo "make test | lint | bench | zoo | setup | clean"
 
 setup: .venv/.ready-run
 
@@ -56,6 +57,13 @@ bench: .venv/.ready-dev
 	for each in $(BENCHMARKS) "benchmarks/delta.py --growth"; do \
 	  echo "== $$each"; SKERRY_BENCH_OUT=$$out $(BIN)/python $$each >/dev/null; done; \
 	$(BIN)/python benchmarks/report.py $$out docs/benchmarks.md $(BENCHMARKS) delta_growth
+
+# Real models, beside other tools; takes one to two hours, and writes docs/zoo.md.
+zoo: .venv/.ready-dev
+	@scripts/setup-system
+	@scripts/setup-converters
+	@scripts/setup-torch
+	$(BIN)/python benchmarks/zoo.py --page docs/zoo.md >/dev/null
 
 sweep: .venv/.ready-dev
 	@scripts/setup-system

@@ -73,12 +73,12 @@ def inputs(folder: Path, specs: list[TensorSpec], prep: Preprocess, out: Path) -
     for at, spec in enumerate(specs):
         rows = raw.get(f"input_{spec.name}", raw.get("inputs") if at == 0 else None)
         if rows is None:
-            made[spec.name] = np.zeros((count, *spec.shape[1:]), spec.dtype)
+            made[spec.name] = np.zeros((count, *spec.shape), spec.dtype)
         elif spec.dtype.startswith("int"):
-            made[spec.name] = rows.astype(spec.dtype)
+            made[spec.name] = rows.astype(spec.dtype).reshape(count, *spec.shape)
         else:
             chosen = layout(prep, spec)
-            made[spec.name] = np.stack([preprocess(row, chosen, spec)[0] for row in rows[:100]])
+            made[spec.name] = np.stack([preprocess(row, chosen, spec) for row in rows[:100]])
     np.savez(out, **made)
 
 
@@ -115,7 +115,8 @@ def main(source: Path, folder: Path, converters: str) -> None:
                               cwd=folder, capture_output=True, check=False, timeout=900)  # fmt: skip
         float_file = folder / "saved" / "fixed_float32.tflite"
         if not done.returncode and float_file.is_file():
-            note("quantizer", float_file, tflite_inputs(float_file))
+            taken = prepared(float_file, folder / "prepared.tflite")
+            note("quantizer", taken, tflite_inputs(taken))
             note("tensorflow", folder / "saved", tflite_inputs(float_file))
     else:
         float_file = folder / "float.tflite"
@@ -130,7 +131,8 @@ def main(source: Path, folder: Path, converters: str) -> None:
             [converters, "-c", script, str(source), str(float_file)], capture_output=True, check=False, timeout=900
         )
         if float_file.is_file():
-            note("quantizer", float_file, tflite_inputs(float_file))
+            taken = prepared(float_file, folder / "prepared.tflite")
+            note("quantizer", taken, tflite_inputs(taken))
             note("tensorflow", source, tflite_inputs(float_file))
     print(json.dumps(found), flush=True)
 

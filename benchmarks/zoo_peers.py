@@ -4,7 +4,7 @@
     python zoo_peers.py quantizer MODEL.tflite INPUTS.npz OUT.tflite     litert-quantizer, static int8
     python zoo_peers.py tensorflow MODEL INPUTS.npz OUT.tflite           TFLiteConverter; MODEL: .keras or a SavedModel
 
-INPUTS.npz holds preprocessed calibration inputs by the model's own names, (N, ...) each with a batch of 1 left out.
+INPUTS.npz holds preprocessed calibration inputs by the model's own names, each (N, *the input's shape).
 `tensorflow` runs with a converter's Python and needs TensorFlow only.
 """
 
@@ -19,11 +19,11 @@ MOST = 100
 
 
 def samples(path: str) -> Iterator[dict[str, Any]]:
-    """Each sample's inputs by name, with a batch of 1."""
+    """Each sample's inputs by name."""
     with np.load(path) as data:
         arrays = {name: data[name] for name in data.files}
     for at in range(min(MOST, len(next(iter(arrays.values()))))):
-        yield {name: array[at][np.newaxis] for name, array in arrays.items()}
+        yield {name: array[at] for name, array in arrays.items()}
 
 
 def onnxruntime(model: str, inputs: str, out: str) -> None:

@@ -110,11 +110,18 @@ def _run(data: bytes) -> dict[str, tuple[int, ...]]:
     options.log_severity_level = 4
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        inputs = {node.name: tuple(map(int, node.shape)) for node in session.get_inputs()}
-        session.run(None, {name: np.zeros(shape, np.float32) for name, shape in inputs.items()})
+        nodes = session.get_inputs()
+        inputs = {node.name: tuple(map(int, node.shape)) for node in nodes}
+        session.run(None, {node.name: np.zeros(inputs[node.name], _numpy(node.type)) for node in nodes})
     except Exception as error:  # onnxruntime's errors share no base
         raise UnfitError(f"does not run: {own_words(error)}", "export it again") from error
     return inputs
+
+
+def _numpy(kind: str) -> str:
+    """Numpy's name of a type as onnxruntime calls it: tensor(float), tensor(int64)."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def locations(model: Any) -> set[str]:
