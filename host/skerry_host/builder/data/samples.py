@@ -25,6 +25,8 @@ from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
 
 CHANNELS = {1, 3, 4}
 """Sizes of an axis that may hold the colours of an image."""
+_TURN = 0.6180339887498949
+"""The golden ratio's part after the point: its multiples are spread evenly, and meet no period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,15 @@ class Samples:
         return Samples(Picked(self.inputs, tuple(places)), truth, reference)
 
     def every(self, step: int) -> "Samples":
-        """One sample of `step`, from all over the set."""
-        return self.subset(range(0, len(self), step))
+        """About one sample of `step`, from all over the set."""
+        return self.spread(-(-len(self) // step))
+
+    def spread(self, most: int) -> "Samples":
+        """At most so many, from all over the set, at uneven steps: classes may come in turn, or every fourth be odd."""
+        if most >= len(self):
+            return self
+        step = len(self) / most
+        return self.subset(dict.fromkeys(int((at + at * _TURN % 1) * step) for at in range(most)))
 
     def compared_with(self, outputs: Iterable[Array]) -> "Samples":
         """The same samples; without truth, outputs are compared with these of the float model."""

@@ -49,7 +49,7 @@ class Inputs:
         """At most `count` of them, from all over the set: the classes may stand in order. A stream keeps its start."""
         if self.feeding.feedback:
             return replace(self, samples=self.samples.subset(range(min(count, len(self)))))
-        return replace(self, samples=self.samples.every(-(-len(self) // count)))
+        return replace(self, samples=self.samples.spread(count))
 
     def input_ranges(self) -> list[tuple[float, float]]:
         """The least and largest value that each input must be able to hold, zero among them.

@@ -7,7 +7,7 @@ together, the smallest layers first. Rounds nothing.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -163,7 +163,7 @@ def gather(layers: Sequence[Fed], source: SourceModel, inputs: Inputs, progress:
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     interpreter.allocate_tensors()
-    some = spread(inputs)
+    some = inputs.first(SAMPLES)
     for at, tensors in enumerate(watched(some, "measuring what weights multiply", progress, of=len(some))):
         for index, tensor in zip(source.graph.inputs, tensors, strict=True):
             interpreter.set_tensor(index, tensor)
@@ -173,15 +173,6 @@ def gather(layers: Sequence[Fed], source: SourceModel, inputs: Inputs, progress:
     for fed in chosen:
         fed.sum_up()
     return chosen
-
-
-def spread(inputs: Inputs) -> Inputs:
-    """At most `SAMPLES` from all over the set, at uneven steps: every fourth may be of a kind of its own."""
-    count = min(SAMPLES, len(inputs))
-    if inputs.feeding.feedback or count == len(inputs):
-        return inputs.first(SAMPLES)
-    chosen = [int((at + at * _TURN % 1) * len(inputs) / count) for at in range(count)]
-    return replace(inputs, samples=inputs.samples.subset(chosen))
 
 
 def _small(layers: Sequence[Fed]) -> Iterable[Fed]:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Postprocess, TensorSpec
 from skerry_host.builder.data.meaning import class_count, name_issues
-from skerry_host.builder.data.samples import load_data
+from skerry_host.builder.data.samples import Samples, load_data
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels
 from skerry_host.builder.recipe.recipe import Data, Recipe, SourcePlan, load_recipe
@@ -86,6 +86,18 @@ def test_samples_without_labels_are_compared_with_the_float_model(make_recipe):
     assert samples.truth is None
     judged = samples.compared_with([np.zeros((50, 10))])
     assert judged.every(10).reference[0].shape == (5, 10)
+
+
+@pytest.mark.parametrize("period", [2, 3, 4, 5, 10])
+def test_some_of_the_samples_are_of_every_kind_also_where_kinds_come_in_turn(period: int):
+    """Every eighth of samples whose ten classes come in turn is of five of them only."""
+    samples = Samples.of(np.arange(500))
+    taken = np.array([int(raw[0]) for raw in samples.spread(64)])
+    assert 60 <= len(set(taken)) == len(taken) <= 64
+    assert taken.min() < 10
+    assert taken.max() >= 490
+    assert np.bincount(taken % period, minlength=period).min() > 0.5 * 64 / period
+    assert samples.spread(500) is samples
 
 
 def detector(**postprocess) -> Recipe:

@@ -13,8 +13,7 @@ from skerry_agent.processing import Feeding
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.signal import sqnr_db
 from skerry_host.builder.modelfile.tflite import read_model, write_model
-from skerry_host.builder.quantize.inputs import Inputs
-from skerry_host.builder.quantize.moments import WIDEST, patches, places, spread
+from skerry_host.builder.quantize.moments import WIDEST, patches, places
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.quantize.rounding import rounded_together
 from skerry_host.builder.quantize.weights import real_weights, replace, values, weighted
@@ -221,15 +220,6 @@ def test_places_are_few_different_and_from_all_over_and_move_on():
     assert places(5, 8, 0.5).tolist() == [0, 1, 2, 3, 4]
     assert places(100, 4, 0.0).tolist() == [0, 25, 50, 75]
     assert places(100, 4, 0.9).tolist() == [22, 47, 72, 97]
-
-
-def test_samples_of_a_kind_that_comes_every_so_often_are_among_those_that_are_taken():
-    numbers = np.arange(200, dtype=np.float32).reshape(200, 1, 1, 1).repeat(CHANNELS, axis=3)
-    inputs = Inputs(Samples.of(numbers), Feeding(), source_of(convolution((1, 1))))
-    taken = np.array([raw[0].ravel()[0] for raw in spread(inputs).samples]).astype(int)
-    assert len(set(taken)) == len(taken) == 64
-    for period in (2, 3, 4, 5):
-        assert np.bincount(taken % period).min() > 0.6 * 64 / period
 
 
 def test_inputs_that_go_together_make_up_for_each_other():
