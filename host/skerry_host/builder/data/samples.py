@@ -29,6 +29,13 @@ _TURN = 0.6180339887498949
 """The golden ratio's part after the point: its multiples are spread evenly, and meet no period."""
 
 
+def spread(total: int, most: int) -> list[int]:
+    """At most so many of so many places, from all over, at uneven steps."""
+    if most >= total:
+        return list(range(total))
+    return [*dict.fromkeys(int((at + at * _TURN % 1) * total / most) for at in range(most))]
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Samples that are rows of arrays in memory, one array (N, ...) for each input."""
@@ -98,10 +105,7 @@ class Samples:
 
     def spread(self, most: int) -> "Samples":
         """At most so many, from all over the set, at uneven steps: classes may come in turn, or every fourth be odd."""
-        if most >= len(self):
-            return self
-        step = len(self) / most
-        return self.subset(dict.fromkeys(int((at + at * _TURN % 1) * step) for at in range(most)))
+        return self if most >= len(self) else self.subset(spread(len(self), most))
 
     def compared_with(self, outputs: Iterable[Array]) -> "Samples":
         """The same samples; without truth, outputs are compared with these of the float model."""

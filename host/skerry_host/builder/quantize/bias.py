@@ -4,6 +4,7 @@ Nagel et al. (ICCV 2019), section 4.2, with the means of the inputs measured on 
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.tflite import read_model, text
-from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.quantize.inputs import Inputs, Runs
 from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.quantize.weights import WeightedLayer, real_weights, replace, values, weighted
 from skerry_host.builder.recipe.progress import Progress, watched
@@ -29,7 +30,7 @@ def correct(model: Any, source: SourceModel, inputs: Inputs, progress: Progress)
     floats = {_name(before, layer.output): layer for layer in weighted(before)}
     pairs = [(floats.get(_name(model, layer.output)), layer) for layer in weighted(model) if layer.bias is not None]
     known = [(one, two) for one, two in pairs if one is not None and one.kind == two.kind and _int8(model, two)]
-    means = _means(source, sorted({one.input for one, _two in known}), inputs.first(SAMPLES), progress)
+    means = _means(Runs(source, inputs, progress), tuple(sorted({one.input for one, _two in known})))
     for one, two in known:
         error = real_weights(model, two) - values(before, one.weight, "float32").astype(np.float64)
         _shift(model, two, expected_shift(error, means[one.input], two))
@@ -58,8 +59,10 @@ def _shift(model: Any, layer: WeightedLayer, shift: Array) -> None:
     replace(model, layer.bias, np.clip(steps, limits.min, limits.max).astype(np.int32))
 
 
-def _means(source: SourceModel, indices: list[int], inputs: Inputs, progress: Progress) -> dict[int, Array]:
+@lru_cache(maxsize=2)
+def _means(runs: Runs, indices: tuple[int, ...]) -> dict[int, Array]:
     """The mean of each channel (last axis) of some activations of the float model."""
+    source, inputs, progress = runs.source, runs.inputs.first(SAMPLES), runs.progress
     interpreter = Interpreter(
         model_content=source.data,
         num_threads=2,

@@ -1,13 +1,14 @@
 """Second moments of what layers multiply by their weights: sums of x x^T over samples, for rounding them together.
 
-Takes the float model's activations, on the steps of the quantized layer's input, and of a map only some places, spread
-evenly. Every other sample has sums of its own, so that what is chosen by one half can be judged by the other. Bounded:
-`SAMPLES` samples, at most `ROWS` rows of a layer, layers with at most `WIDEST` inputs, and `MOST_VALUES` of all sums
-together, the smallest layers first. Rounds nothing.
+Takes the float model's activations (on the steps of a quantized layer's input the sums are the same but for 0.3 dB),
+and of a map only some places, spread evenly. Every other sample has sums of its own, so that what is chosen by one half
+can be judged by the other. Bounded: `SAMPLES` samples, at most `ROWS` rows of a layer, layers with at most `WIDEST`
+inputs, and `MOST_VALUES` of all sums together, the smallest layers first. Rounds nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from skerry_agent.processing import Array
-from skerry_host.builder.quantize.inputs import Inputs
-from skerry_host.builder.quantize.weights import WeightedLayer
+from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize.inputs import Inputs, Runs
+from skerry_host.builder.quantize.weights import WeightedLayer, weighted
 from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.sources.load import SourceModel
 
@@ -26,8 +28,8 @@ ROWS_AN_INPUT, FEWEST_ROWS = 8, 256
 AT_ONCE = 512
 """Rows that are multiplied at once: adding up after each sample would take most of the time."""
 WIDEST = 2048
-MOST_VALUES = 2**26
-"""512 MB of float64."""
+MOST_VALUES = 2**25
+"""256 MB of float64, which a search keeps."""
 HALVES = 2
 _TURN = 0.6180339887498949
 """Of a step between places, from sample to sample: the golden ratio comes by all of them evenly."""
@@ -37,19 +39,16 @@ _TURN = 0.6180339887498949
 class Fed:
     """One layer whose weights are to be rounded, and the sums over its inputs (groups, width, width) of two halves.
 
-    `source` is the layer in the float model, `scale` and `zero_point` are of the quantized one's input, which holds
-    integers of `low` to `high`; `shape` is that of the weights, `channels` are the input's.
+    `source` is the layer in the float model; `shape` is that of the weights, `channels` are the input's. `rounded` has
+    what was made of them before, by the scales: a search quantizes the same weights again and again.
     """
 
     source: WeightedLayer
     shape: tuple[int, ...]
     channels: int
-    scale: float
-    zero_point: int
-    low: int
-    high: int
     sums: list[Array] = field(default_factory=list)
     waiting: tuple[list[Array], list[Array]] = field(default_factory=lambda: ([], []))
+    rounded: dict[bytes, Array | None] = field(default_factory=dict)
 
     @property
     def groups(self) -> int:
@@ -74,9 +73,8 @@ class Fed:
         """Add some rows of one of so many samples."""
         wanted = min(ROWS, max(FEWEST_ROWS, ROWS_AN_INPUT * self.width))
         rows = self._rows(activation, max(1, wanted // samples), sample * _TURN % 1)
-        steps = np.clip(np.rint(rows / self.scale) + self.zero_point, self.low, self.high)
         waiting = self.waiting[sample % HALVES]
-        waiting.append((steps - self.zero_point) * self.scale)
+        waiting.append(rows)
         if sum(part.shape[1] for part in waiting) >= AT_ONCE:
             self.sum_up()
 
@@ -151,9 +149,14 @@ def places(total: int, count: int, turn: float) -> Array:
     return ((np.arange(count) + turn) * total / count).astype(np.int64)
 
 
-def gather(layers: Sequence[Fed], source: SourceModel, inputs: Inputs, progress: Progress) -> list[Fed]:
-    """Sum up over samples in one pass; the layers that are small enough for it."""
-    chosen = list(_small(layers))
+@lru_cache(maxsize=1)
+def moments(runs: Runs) -> Mapping[int, Fed]:
+    """Of each layer with weights that is small enough, by its position in the float model; summed up in one pass."""
+    return {fed.source.position: fed for fed in _gather(runs.source, runs.inputs, runs.progress)}
+
+
+def _gather(source: SourceModel, inputs: Inputs, progress: Progress) -> list[Fed]:
+    chosen = list(_small(_layers(read_model(source.data))))
     if not chosen:
         return []
     interpreter = Interpreter(
@@ -173,6 +176,15 @@ def gather(layers: Sequence[Fed], source: SourceModel, inputs: Inputs, progress:
     for fed in chosen:
         fed.sum_up()
     return chosen
+
+
+def _layers(model: Any) -> list[Fed]:
+    tensors, found = model.subgraphs[0].tensors, []
+    for layer in weighted(model):
+        if tensors[layer.weight].type == schema.TensorType.FLOAT32:
+            shape = tuple(int(size) for size in tensors[layer.weight].shape)
+            found.append(Fed(layer, shape, int(tensors[layer.input].shape[-1])))
+    return found
 
 
 def _small(layers: Sequence[Fed]) -> Iterable[Fed]:

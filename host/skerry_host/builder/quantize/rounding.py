@@ -19,8 +19,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.tflite import read_model, text
-from skerry_host.builder.quantize.inputs import Inputs
-from skerry_host.builder.quantize.moments import Fed, by_group, from_groups, gather
+from skerry_host.builder.quantize.inputs import Inputs, Runs
+from skerry_host.builder.quantize.moments import Fed, by_group, from_groups, moments
 from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.quantize.weights import WeightedLayer, replace, values, weighted
 from skerry_host.builder.recipe.errors import ModelError
@@ -35,24 +35,21 @@ WORTH = 0.9
 BLOCK = 64
 """Weights that get the errors of all before them at once."""
 LARGEST = 127
-_LIMITS = {schema.TensorType.INT8: (-128, 127), schema.TensorType.INT16: (-32768, 32767)}
+_INTEGERS = {schema.TensorType.INT8, schema.TensorType.INT16}
 
 
 def round_weights(model: Any, source: SourceModel, inputs: Inputs, progress: Progress) -> int:
     """Round the weights of a quantized `schema.ModelT` together, in place; of how many layers it lost less."""
     before = read_model(source.data)
     floats = {_name(before, layer.output): layer for layer in weighted(before)}
-    layers: dict[int, WeightedLayer] = {}
-    fed: list[Fed] = []
+    found, done = moments(Runs(source, inputs, progress)), 0
     for layer in weighted(model):
         real = floats.get(_name(model, layer.output))
-        if real is not None and real.kind == layer.kind and _same_integers(before, real, model, layer):
-            layers[real.position] = layer
-            fed.append(_fed(before, real, model, layer))
-    found = gather(fed, source, inputs, progress)
-    return sum(
-        _round(model, layers[one.source.position], values(before, one.source.weight, "float32"), one) for one in found
-    )
+        fed = None if real is None else found.get(real.position)
+        if real is None or fed is None or real.kind != layer.kind or not _same_integers(before, real, model, layer):
+            continue
+        done += _round(model, layer, values(before, real.weight, "float32"), fed)
+    return done
 
 
 def rounded_together(weights: Array, scales: Array, sums: Array) -> Array:
@@ -98,27 +95,29 @@ def _round(model: Any, layer: WeightedLayer, real: Array, fed: Fed) -> bool:
     shape = [1] * real.ndim
     shape[layer.out_axis if len(form.scale) > 1 else 0] = len(form.scale)
     scales = by_group(np.broadcast_to(np.asarray(form.scale, np.float64).reshape(shape), real.shape), fed)[:, :, 0]
-    weights, before = by_group(real, fed), by_group(values(model, layer.weight, "int8"), fed)
+    before = values(model, layer.weight, "int8")
+    key = scales.tobytes() + before.tobytes()
+    if key not in fed.rounded:
+        fed.rounded[key] = _better(by_group(real, fed), by_group(before, fed), scales, fed)
+    steps = fed.rounded[key]
+    if steps is not None:
+        replace(model, layer.weight, from_groups(steps, fed).astype(np.int8))
+    return steps is not None
+
+
+def _better(weights: Array, before: Array, scales: Array, fed: Fed) -> Array | None:
+    """Other integers, if what half of the samples choose loses less on the other half than those before."""
     one, other = fed.sums
     tried = rounded_together(weights, scales, one)
     if _lost(weights, tried, scales, other) >= WORTH * _lost(weights, before, scales, other):
-        return False
-    replace(model, layer.weight, from_groups(rounded_together(weights, scales, one + other), fed).astype(np.int8))
-    return True
+        return None
+    return rounded_together(weights, scales, one + other).astype(np.int8)
 
 
 def _lost(weights: Array, steps: Array, scales: Array, sums: Array) -> float:
     """The squared error of a layer's outputs, by H of the inputs."""
     error = weights - steps * scales[:, :, None]
     return float(np.sum((error @ sums) * error))
-
-
-def _fed(before: Any, real: WeightedLayer, model: Any, layer: WeightedLayer) -> Fed:
-    tensor = model.subgraphs[0].tensors[layer.input]
-    form, limits = tensor.quantization, _LIMITS[tensor.type]
-    shape = tuple(int(size) for size in before.subgraphs[0].tensors[real.weight].shape)
-    channels = int(before.subgraphs[0].tensors[real.input].shape[-1])
-    return Fed(real, shape, channels, float(form.scale[0]), int(form.zeroPoint[0]), *limits)
 
 
 def _same_integers(before: Any, real: WeightedLayer, model: Any, layer: WeightedLayer) -> bool:
@@ -129,7 +128,7 @@ def _same_integers(before: Any, real: WeightedLayer, model: Any, layer: Weighted
         return False
     plain = weight.type == schema.TensorType.INT8 and not np.any(weight.quantization.zeroPoint)
     shape = before.subgraphs[0].tensors[real.weight].shape
-    return plain and given.type in _LIMITS and np.array_equal(weight.shape, shape)
+    return plain and given.type in _INTEGERS and np.array_equal(weight.shape, shape)
 
 
 def _name(model: Any, index: int) -> str:

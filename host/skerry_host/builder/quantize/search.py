@@ -201,7 +201,7 @@ class _Search:
                 yield iter([candidate])
                 if self._done():
                     return
-            for candidate in islands(self._from(), self._weakest(), front):
+            for candidate in islands(self._with_first_quantizer(), self._weakest(), front):
                 yield iter([candidate])
                 if self._done():
                     return
@@ -211,6 +211,12 @@ class _Search:
 
     def _from(self) -> Quantize:
         return self._plan if self._best is None else self._best.plan
+
+    def _with_first_quantizer(self) -> Quantize:
+        """The best plan with the recipe's quantizer, where that makes a model: another is slow, and as good."""
+        first_made = self._steps[0].drop is not None
+        plan = self._from()
+        return msgspec.structs.replace(plan, quantizer=self._plan.quantizer) if first_made else plan
 
     def _islands(self) -> Iterator[tuple[str, Quantize]]:
         if self._best is None or not self._tools.mixed:

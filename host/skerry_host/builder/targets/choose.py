@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import msgspec
+import numpy as np
 
-from skerry_host.builder.data.samples import DataSet, Samples
+from skerry_host.builder.data.samples import DataSet, Samples, spread
 from skerry_host.builder.judge.evaluate import Asked, Score, answers_only, evaluate, scored, sqnr_by_output
 from skerry_host.builder.judge.gates import allowed_loss, fused, loss, lost_channels, unasked, unsettled
 from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
@@ -203,13 +204,11 @@ def _tools(
 
 def _ranking(work: Work, calmed: Calm) -> tuple[Score, Samples]:
     """At most `SEARCH_SAMPLES` from all over the set, and the float model's score of them: it is not asked again."""
-    step = -(-len(calmed.samples) // SEARCH_SAMPLES)
-    model, samples, asked = (
-        work.source.data,
-        calmed.samples.every(step),
-        Asked(work.recipe.feeding, work.recipe.meaning),
-    )
+    chosen = spread(len(calmed.samples), SEARCH_SAMPLES)
+    model, samples = work.source.data, calmed.samples.subset(chosen)
+    asked = Asked(work.recipe.feeding, work.recipe.meaning)
     if not calmed.answers:
         return evaluate(model, samples, asked.feeding, asked.task, work.progress), samples
-    outputs = {name: part[calmed.places[::step]] for name, part in calmed.answers.items()}
+    places = np.asarray(calmed.places)[chosen]
+    outputs = {name: part[places] for name, part in calmed.answers.items()}
     return scored(model, outputs, samples, asked), samples

@@ -262,7 +262,7 @@ def test_what_was_tried_is_told_on_the_page_before_what_was_not():
     quality = SimpleNamespace(float_value=None)
     tried = Tried(found="16 bits were tried and miss", cause="the features differ")
     part = SimpleNamespace(reasons=["lost"], layers=[layer], tried=tried, quality=quality, **none)
-    recipe = SimpleNamespace(budget=SimpleNamespace(min_sqnr_db=15.0))
+    recipe = SimpleNamespace(budget=SimpleNamespace(least_sqnr_db=15.0))
     said = changes_to_make(SimpleNamespace(recipe=recipe), part, [])
     assert said[:2] == ["the features differ.", "16 bits were tried and miss."]
     assert said[2].endswith("(not tried).")
