@@ -82,3 +82,16 @@ def test_by_rows_computes_the_same_and_leaves_what_is_named_or_has_one_row():
     assert by_rows(source, ("y",)).data == source.data
     with pytest.raises(ModelError, match="no layer"):
         by_rows(source, ("nothing",))
+
+
+def test_dense_layers_that_share_their_weights_are_written_by_rows():
+    m = FloatMaker()
+    for name in ("x", "h", "y"):
+        m.real(name, (1, 12))
+    weights = m.constant("w", RANDOM.normal(0, 0.3, (12, 12)) * np.logspace(0, -1, 12)[:, None])
+    m.op("FULLY_CONNECTED", ["x", weights], ["h"], 1, options("FullyConnected"))
+    m.op("FULLY_CONNECTED", ["h", weights], ["y"], 1, options("FullyConnected"))
+    source = source_of(m.data(["x"], ["y"]))
+    made = quantize(source, Samples.of(ROWS), Feeding(), Quantize(dense_by_row=True))
+    assert kinds(made).count("CONV_2D") == 2
+    assert sqnr_db(answers(source.data, ROWS[:, None]), answers(made, ROWS[:, None])) > 30
