@@ -27,7 +27,8 @@ class Measured:
 
     `as_it_is`: the source was quantized already, its input and output types are given. `chance` is what guessing
     reaches on these samples, None where that has no meaning. `signals`: the SQNR of the outputs that count where they
-    are not all. `settled` names the outputs that the metric itself judges, where it shows that answers follow samples.
+    are not all. `settled` names the outputs that the metric itself judges, where it shows that answers follow samples,
+    and `followed` those of them that need no SQNR either.
     """
 
     graph: Graph
@@ -38,6 +39,7 @@ class Measured:
     chance: float | None = None
     signals: Mapping[str, float] | None = None
     settled: frozenset[str] = frozenset()
+    followed: frozenset[str] = frozenset()
 
     @property
     def judged(self) -> Mapping[str, float]:
@@ -221,7 +223,7 @@ def guesses(interval: tuple[float, float], chance: float, better: str) -> bool:
 
 def signal(measured: Measured, budget: Budget) -> GateResult:
     """Every output follows the float model's, but those that the metric judges and no limit is asked for."""
-    needed = unsettled(measured.judged, budget, measured.settled)
+    needed = unsettled(measured.judged, budget, measured.followed)
     name, worst = min((needed or measured.judged).items(), key=lambda item: item[1])
     ok = not needed or worst >= budget.least_sqnr_db
     reached, limit = told_apart(lambda value, digits: f"{value:.{digits}f}", worst, budget.least_sqnr_db, 1)
@@ -230,11 +232,11 @@ def signal(measured: Measured, budget: Budget) -> GateResult:
     return _result(Check("worst SQNR", f"{reached} dB", wanted, ok), advice, lost_signal=True)
 
 
-def unsettled(signals: Mapping[str, float], budget: Budget, settled: frozenset[str]) -> Mapping[str, float]:
+def unsettled(signals: Mapping[str, float], budget: Budget, followed: frozenset[str]) -> Mapping[str, float]:
     """The SQNR of the outputs that need one, by name."""
     if budget.min_sqnr_db is not None:
         return signals
-    return {name: db for name, db in signals.items() if name not in settled}
+    return {name: db for name, db in signals.items() if name not in followed}
 
 
 def told_apart(show: Callable[[float, int], str], value: float, limit: float, digits: int) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,17 @@ from skerry_host.builder.data.kept import fitting
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.channels import ChannelSums, OutputForm, channel_signals, is_one_kind, output_scales
 from skerry_host.builder.judge.evaluate import Answered, Score, labels_of, real_outputs, score_of
-from skerry_host.builder.judge.sequential import interval_at_any_time, sign_of_mean, surely_below
-from skerry_host.builder.judge.signal import CEILING_DB, energies
+from skerry_host.builder.judge.gates import loss
+from skerry_host.builder.judge.sequential import interval_at_any_time
+from skerry_host.builder.judge.signal import energies
+from skerry_host.builder.judge.stopping import RISK, is_kept, is_missed, signs
 from skerry_host.builder.judge.tasks.base import Measure, Remembered, View, view_of
 from skerry_host.builder.judge.tasks.table import has_seen, judged_outputs, measure, one_by_one, require
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
-from skerry_host.builder.recipe.recipe import Budget, Recipe
+from skerry_host.builder.recipe.recipe import Recipe
 from skerry_host.builder.runtime.session import Sessions, is_stateful
 
-RISK = 0.05
-"""The largest probability that a decision differs from that of all samples; asymptotically so for the SQNR."""
 FIRST, GROWTH = 128, 1.25
 """Samples before the first look, and how many times as many there are at the next."""
 SEED = 0
@@ -58,6 +58,7 @@ class Comparison:
     channels: tuple[ChannelSignal, ...]
     places: Array
     settled: frozenset[str] = frozenset()
+    followed: frozenset[str] = frozenset()
 
 
 class PairedEvaluation:
@@ -84,37 +85,46 @@ class PairedEvaluation:
         reference, score = self._score(self._reference, count), self._score(own, count)
         right = own.right[:count] if own.by_sample else None
         sampling = Sampling(count, len(self._samples), RISK)
-        shown = own is not self._reference and self._follows(score)
+        shown = own is not self._reference and self._follows(own, score)
         settled = self._judged_outputs() if shown else frozenset[str]()
-        return Comparison(reference, score, right, sampling, self._channels(own), self._order[:count], settled)
+        followed = settled if score.one_answer != 1.0 else frozenset[str]()
+        places = self._order[:count]
+        return Comparison(reference, score, right, sampling, self._channels(own), places, settled, followed)
 
-    def _follows(self, score: Score) -> bool:
+    def _follows(self, own: "_Answers", score: Score) -> bool:
         """Whether a score shows that answers follow the samples."""
         if score.one_answer is not None:
             return score.tells_apart or score.repeats
         if not judged_outputs(self._recipe.meaning, len(self._reference.outputs)):
             return False
-        self._constant = self._best_constant() if self._constant is None else self._constant
-        return score.beats(self._constant)
+        self._constant = self._best_constant(self._reference) if self._constant is None else self._constant
+        constants, same = (self._constant, self._best_constant(own)), self._first_measure(own)
+        best = max(constants) if score.better == "higher" else min(constants)
+        return score.beats(best) and loss(best, same.value, score.better) < 0
 
-    def _best_constant(self) -> float:
-        """What the metric gives for answering all samples as the float model answers one of them, at best."""
+    def _best_constant(self, answers: "_Answers") -> float:
+        """What the metric gives for answering all samples as a model answers one of them, at best."""
         count = min(self._reference.count, CONSTANT_SAMPLES)
-        chosen, answers = self._order[:count], self._reference.first(count)
-        known = self._samples.subset(chosen).compared_with(answers)
-        view = self._view(self._reference, chosen)
-        tried = [
-            measure(
-                [np.repeat(part[at : at + 1], count, axis=0) for part in answers], known, self._recipe.meaning, view
-            )
-            for at in range(0, count, max(1, count // CONSTANTS))
-        ]
+        tried = [self._first_measure(answers, at) for at in range(0, count, max(1, count // CONSTANTS))]
         values = [one.value for one in tried]
         return max(values) if tried[0].better == "higher" else min(values)
 
+    def _first_measure(self, answers: "_Answers", always: int | None = None) -> Measure:
+        """The metric of the first samples, of which all may be answered as one of them is."""
+        count = min(self._reference.count, CONSTANT_SAMPLES)
+        chosen = self._order[:count]
+        given: Sequence[Array] = answers.first(count)
+        known = self._samples.subset(chosen).compared_with(self._reference.first(count))
+        if always is not None:
+            given = [np.repeat(part[always : always + 1], count, axis=0) for part in given]
+        return measure(given, known, self._recipe.meaning, self._view(answers, chosen))
+
     def _judged_outputs(self) -> frozenset[str]:
         names = [*self._reference.outputs]
-        return frozenset(names[place] for place in judged_outputs(self._recipe.meaning, len(names)))
+        return frozenset(names[place] for place in self._judged_places())
+
+    def _judged_places(self) -> list[int]:
+        return [*judged_outputs(self._recipe.meaning, len(self._reference.outputs))]
 
     def _channels(self, own: "_Answers") -> tuple[ChannelSignal, ...]:
         """The blocks of channels of each output of the float model, and what they show in the other."""
@@ -160,8 +170,19 @@ class PairedEvaluation:
             return False
         if not own.by_sample or self._near_chance(count):
             return False
-        marks = self._reference.right[:count], own.right[:count]
-        return is_sure(marks, own.energies[:count], self._recipe.budget, len(self._samples))
+        marks, budget = (self._reference.right[:count], own.right[:count]), self._recipe.budget
+        open_places = self._judged_places() if budget.min_sqnr_db is None else []
+        others, energies = np.delete(own.energies[:count], open_places, axis=1), own.energies[:count, open_places]
+        if is_missed(marks, others, budget, len(self._samples)):
+            return True
+        return is_kept(marks, others, budget, len(self._samples)) and self._needs_no_signal(own, energies)
+
+    def _needs_no_signal(self, own: "_Answers", energies: Array) -> bool:
+        """Whether outputs that the metric may settle have their SQNR, or are settled: it alone never refuses them."""
+        if all(sign < 0 for sign in signs(energies, self._recipe.budget, RISK)):
+            return True
+        score = self._score(own, own.count)
+        return score.one_answer != 1.0 and self._follows(own, score)
 
     def _near_chance(self, count: int) -> bool:
         """Whether the float model might still be one that guesses, which takes all samples to say."""
@@ -264,42 +285,6 @@ def room_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(prefix="skerry-answers-") as file:
         return np.memmap(file, dtype, "w+", shape=shape)
-
-
-def is_sure(marks: tuple[Array, Array], energy: Array, budget: Budget, population: int) -> bool:
-    """Whether it is sure that all samples would keep the budget on accuracy and signal, or that they would not.
-
-    `marks` (N,) say which of the first samples the float model and the model answer correctly; `energy` (N, outputs, 2)
-    is of signal and noise. A wrong yes takes one wrong test of a part of the budget that is not kept, a wrong no
-    any wrong test: so the tests of the latter share `RISK`.
-    """
-    reference, own = marks
-    lost, wrong = (reference.astype(np.float64) - own + 1) / 2, 1.0 - own
-    # the number of samples that may be lost, and that may be wrong, at most
-    may_lose = floor(budget.max_accuracy_drop * population + 1e-6)
-    may_err = population - ceil(budget.min_accuracy * population - 1e-6)
-    kept, signs = RISK, _signs(energy, budget, RISK)
-    if (
-        surely_below(lost, population, ((may_lose + 1) / population + 1) / 2, kept)
-        and surely_below(wrong, population, (may_err + 1) / population, kept)
-        and all(sign < 0 for sign in signs)
-    ):
-        return True
-    missed = RISK / (2 + energy.shape[1])
-    return (
-        surely_below(1 - lost, population, (1 - may_lose / population) / 2, missed)
-        or surely_below(1 - wrong, population, 1 - may_err / population, missed)
-        or any(sign > 0 for sign in _signs(energy, budget, missed))
-    )
-
-
-def _signs(energy: Array, budget: Budget, risk: float) -> list[int]:
-    """For each output -1 where its noise is surely small enough, 1 where it surely is not."""
-    if budget.least_sqnr_db <= -CEILING_DB:
-        return [-1] * energy.shape[1]
-    share = 10 ** (-budget.least_sqnr_db / 10)
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is never sure
-        return [sign_of_mean(noise - share * signal, risk) for signal, noise in np.moveaxis(energy, 0, 2)]
 
 
 def _energies(truth: Sequence[Array], got: Sequence[Array]) -> Array:

@@ -58,7 +58,7 @@ def _convolution(model: Any, op: Any) -> list[Any] | None:
     outputs, inputs = values.shape
     rows = prod(int(n) for n in main.tensors[read].shape) // inputs
     name = main.tensors[written].name
-    kernel = add_constant_tensor(model, main.tensors[weight].name + b"/1x1", values.reshape(outputs, 1, 1, inputs))
+    kernel = add_constant_tensor(model, name + b"/kernel", values.reshape(outputs, 1, 1, inputs))  # may share weights
     flat = add_tensor(main, name + HELPERS[0].encode(), _FLOAT32, (1, 1, rows, inputs))
     made = add_tensor(main, name + HELPERS[1].encode(), _FLOAT32, (1, 1, rows, outputs))
     options = schema.Conv2DOptionsT()

@@ -1,7 +1,7 @@
 """The weights and biases of convolutions and dense layers in a `schema.ModelT`: read and replaced as arrays. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from skerry_host.builder.modelfile.constants import has_values
 from skerry_host.builder.modelfile.graph import op_name
 
 KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+TRANSPOSED = "TRANSPOSE_CONV"
+_PLACES = {TRANSPOSED: (2, 1, 3)}
+"""Of the input, the weights and the bias among what an operator reads."""
 _DTYPES = {"float32": np.float32, "int8": np.int8, "int32": np.int32, "int64": np.int64}
 
 
@@ -38,7 +41,7 @@ class WeightedLayer:
         return 1 if self.kind == "FULLY_CONNECTED" else 3
 
 
-def weighted(model: Any) -> Iterator[WeightedLayer]:
+def weighted(model: Any, kinds: Sequence[str] = KINDS) -> Iterator[WeightedLayer]:
     """The layers of the main graph whose weights and bias are constants that nothing else uses."""
     main = model.subgraphs[0]
     users = Counter(int(i) for op in main.operators for i in op.inputs if i >= 0)
@@ -46,12 +49,15 @@ def weighted(model: Any) -> Iterator[WeightedLayer]:
     for position, op in enumerate(main.operators):
         kind = op_name(model.operatorCodes[op.opcodeIndex])
         inputs = [int(i) for i in op.inputs]
-        bias = inputs[2] if len(inputs) > 2 and inputs[2] >= 0 else None
-        if kind not in KINDS or len(inputs) < 2:
+        read, weight, last = _PLACES.get(kind, (0, 1, 2))
+        if kind not in kinds or len(inputs) <= max(read, weight):
             continue
-        own = [index for index in (inputs[1], bias) if index is not None]
+        bias = inputs[last] if len(inputs) > last and inputs[last] >= 0 else None
+        own = [index for index in (inputs[weight], bias) if index is not None]
         if all(users[i] == 1 and holders[main.tensors[i].buffer] == 1 and has_values(model, i) for i in own):
-            yield WeightedLayer(position, kind, inputs[0], inputs[1], bias, int(op.outputs[0]), op.builtinOptions)
+            yield WeightedLayer(
+                position, kind, inputs[read], inputs[weight], bias, int(op.outputs[0]), op.builtinOptions
+            )
 
 
 def values(model: Any, index: int, dtype: str) -> Array:

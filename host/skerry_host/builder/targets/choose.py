@@ -169,7 +169,7 @@ def within_budget(compared: Comparison, recipe: Recipe) -> bool:
 def _least_needed(compared: Comparison, recipe: Recipe) -> float:
     """The SQNR of the worst of the outputs that need one."""
     signals = answers_only(sqnr_by_output(compared.reference, compared.score), recipe)
-    return min(unsettled(signals, recipe.budget, compared.settled).values(), default=CEILING_DB)
+    return min(unsettled(signals, recipe.budget, compared.followed).values(), default=CEILING_DB)
 
 
 def _worst_db(reference: Score, score: Score, recipe: Recipe) -> float:

@@ -21,4 +21,5 @@ def measured_of(work: Work, model: bytes, plan: Quantize, compared: Comparison) 
         as_it_is=work.source.quantized,
         chance=(reference or compared.score).chance,
         settled=compared.settled,
+        followed=compared.followed,
     )

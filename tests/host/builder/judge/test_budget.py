@@ -126,14 +126,14 @@ def test_the_metric_settles_nothing_of_other_outputs_nor_of_what_stands_beside_t
 
 def test_an_output_that_the_metric_judges_needs_no_other_limit_unless_one_is_asked_for():
     noisy = replace(TOP1, sqnr_db={"y": 6.0}, channels=())
-    settled = Measured(GRAPH, noisy, "", settled=frozenset({"y"}))
+    settled = Measured(GRAPH, noisy, "", settled=frozenset({"y"}), followed=frozenset({"y"}))
     assert [result.reason for result in run_gates(settled, Budget()) if result.reason] == []
     assert coarse(settled, Budget()).startswith(
         "output y: the answers are right, but its numbers have 6.0 dB SQNR only"
     )
     (refused,) = [result.reason for result in run_gates(settled, Budget(min_sqnr_db=15.0)) if result.reason]
     assert refused.startswith("output y has 6.0 dB SQNR, under min_sqnr_db 15.0")
-    other = Measured(GRAPH, replace(noisy, sqnr_db={"y": 6.0, "z": 7.0}), "", settled=frozenset({"y"}))
+    other = Measured(GRAPH, replace(noisy, sqnr_db={"y": 6.0, "z": 7.0}), "", followed=frozenset({"y"}))
     (refused,) = [result.reason for result in run_gates(other, Budget()) if result.reason]
     assert refused.startswith("output z has 7.0 dB SQNR")
 

@@ -12,6 +12,8 @@ from skerry_host.builder.judge import paired
 from skerry_host.builder.judge.evaluate import evaluate, sqnr_by_output
 from skerry_host.builder.judge.paired import FIRST, MOST_IN_MEMORY, PairedEvaluation, room_for
 from skerry_host.builder.recipe.recipe import Budget, Recipe, load_recipe
+from skerry_host.builder.targets.choose import within_budget
+from tests.kit.dense_models import dense_model
 from tests.kit.recipes import FASHION
 
 FLOAT = (FASHION / "fashion-1.0.0.tflite").read_bytes()
@@ -108,3 +110,52 @@ def test_a_metric_settles_an_output_where_no_answer_that_is_always_the_same_woul
     assert PairedEvaluation(FLOAT, same, several).compare(case.model).settled == frozenset()
     numbers = replace(case.recipe, task="regression")
     assert PairedEvaluation(FLOAT, Samples(case.samples.inputs), numbers).compare(case.model).settled == frozenset()
+
+
+def plain(case: Case) -> Recipe:
+    """A recipe with the usual budget for models of plain vectors."""
+    return replace(case.recipe, budget=Budget(), preprocess=type(case.recipe.preprocess)())
+
+
+def test_what_a_metric_settles_is_not_stopped_for_its_signal(case: Case):
+    """128 samples would be enough to see that its SQNR is missed, and said nothing of 2 % that it answers wrongly."""
+    random = np.random.default_rng(12)
+    labels = random.integers(0, 4, 2000)
+    inputs = np.zeros((2000, 6), np.float32)
+    inputs[np.arange(2000), labels], inputs[:, 4], inputs[:, 5] = 1, 1, random.random(2000) < 0.04
+    right = np.eye(4, 6, dtype=np.float32)
+    wrong = right.copy()
+    wrong[:, 4], wrong[0, 5] = 5.0, 1.6  # an offset ruins the signal; of the marked samples it says 0
+    models = [dense_model((6,), [matrix], [(4,)]) for matrix in (right, wrong)]
+    found = PairedEvaluation(models[0], Samples.of(inputs, truth=labels), plain(case)).compare(models[1])
+    assert found.settled == found.followed == {*found.reference.outputs}
+    assert found.sampling.samples > FIRST
+    assert not within_budget(found, plain(case))
+
+
+def test_one_answer_for_all_samples_settles_nothing_though_no_answer_of_the_float_model_reaches_it(case: Case):
+    """Of small areas that the float model hardly meets: to show none at all is better than any one of its masks."""
+    places = np.random.default_rng(3).integers(0, 16, 200)
+    said = np.where(np.arange(200) % 10 == 0, places, (places + 1) % 16)
+    inputs = np.eye(17, dtype=np.float32)[said]
+    inputs[:, 16] = 1
+    masks = np.eye(16, dtype=np.uint8)[places].reshape(200, 4, 4)
+    meets = np.zeros((32, 17), np.float32)
+    meets[0::2, 16], meets[1::2, :16] = 0.5, sum(np.roll(np.eye(16), by, axis=0) for by in (0, 4, 8))
+    nothing = meets.copy()
+    nothing[1::2] *= 0.1
+    models = [dense_model((17,), [matrix], [(4, 4, 2)]) for matrix in (meets, nothing)]
+    recipe = replace(plain(case), task="segmentation")
+    found = PairedEvaluation(models[0], Samples.of(inputs, truth=masks), recipe).compare(models[1])
+    assert found.score.value > 0.46
+    assert found.settled == frozenset()
+
+
+def test_a_model_that_agrees_with_one_that_has_a_single_answer_still_needs_its_signal(case: Case):
+    inputs = np.random.default_rng(5).random((40, 3)).astype(np.float32)
+    one = np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    models = [dense_model((3,), [matrix], [(3,)]) for matrix in (one, one * 0.01)]
+    found = PairedEvaluation(models[0], Samples.of(inputs), plain(case)).compare(models[1])
+    assert (found.score.value, found.settled) == (1.0, {*found.reference.outputs})
+    assert found.followed == frozenset()
+    assert not within_budget(found, plain(case))

@@ -53,6 +53,42 @@ def test_a_channel_without_weights_keeps_its_bias(weight: float, plan: Quantize)
     assert np.abs(got - real).max() < 0.05
 
 
+def masked(bias: float, activation: int) -> bytes:
+    """A convolution one channel of which has a bias far out of what comes after its activation."""
+    m = FloatMaker()
+    m.real("x", (1, 4, 4, 3))
+    m.real("y", (1, 4, 4, 4))
+    kernel = np.random.default_rng(2).normal(0, 0.5, (4, 1, 1, 3))
+    reads = ["x", m.constant("kernel", kernel), m.constant("bias", [0.1, -0.2, bias, 0.0])]
+    form = {"strideW": 1, "strideH": 1, "dilationWFactor": 1, "dilationHFactor": 1}
+    m.op("CONV_2D", reads, ["y"], 1, options("Conv2D", **form, fusedActivationFunction=activation))
+    return m.data(["x"], ["y"])
+
+
+@pytest.mark.parametrize(("bias", "activation"), [(-1e9, 1), (-1e6, 3), (1e9, 3)])
+@pytest.mark.parametrize("plan", [Quantize(), INT16, Quantize(per_channel=False)], ids=["int8", "int16", "one scale"])
+def test_a_bias_that_no_input_brings_back_ruins_no_other_channel(bias: float, activation: int, plan: Quantize):
+    source = source_of(masked(bias, activation))
+    made = quantize(source, Samples.of(VALUES), Feeding(), plan)
+    assert sqnr_db(answers(source.data, VALUES[:, None]), answers(made, VALUES[:, None])) > 35
+
+
+@pytest.mark.parametrize("plan", [Quantize(), INT16], ids=["int8", "int16"])
+def test_a_channel_of_a_transposed_convolution_without_weights_keeps_its_bias(plan: Quantize):
+    m = FloatMaker()
+    m.real("x", (1, 4, 4, 3))
+    m.real("y", (1, 4, 4, 4))
+    kernel = np.random.default_rng(2).normal(0, 0.5, (4, 1, 1, 3))
+    kernel[2] = 1e-13
+    shape = m.constant("shape", np.array([1, 4, 4, 4]), "int32")
+    reads = [shape, m.constant("kernel", kernel), "x", m.constant("bias", [0.1, -0.2, 6.0, 0.0])]
+    m.op("TRANSPOSE_CONV", reads, ["y"], 3, options("TransposeConv", strideW=1, strideH=1))
+    source = source_of(m.data(["x"], ["y"]))
+    made = quantize(source, Samples.of(VALUES), Feeding(), plan)
+    real, got = (answers(data, VALUES[:, None])[..., 2] for data in (source.data, made))
+    assert np.abs(got - real).max() < 0.05
+
+
 def test_weights_that_leave_room_are_not_touched():
     source = source_of(pruned(0.5))
     before = read_model(quantize(source, Samples.of(VALUES), Feeding(), Quantize()))
@@ -82,3 +118,16 @@ def test_by_rows_computes_the_same_and_leaves_what_is_named_or_has_one_row():
     assert by_rows(source, ("y",)).data == source.data
     with pytest.raises(ModelError, match="no layer"):
         by_rows(source, ("nothing",))
+
+
+def test_dense_layers_that_share_their_weights_are_written_by_rows():
+    m = FloatMaker()
+    for name in ("x", "h", "y"):
+        m.real(name, (1, 12))
+    weights = m.constant("w", RANDOM.normal(0, 0.3, (12, 12)) * np.logspace(0, -1, 12)[:, None])
+    m.op("FULLY_CONNECTED", ["x", weights], ["h"], 1, options("FullyConnected"))
+    m.op("FULLY_CONNECTED", ["h", weights], ["y"], 1, options("FullyConnected"))
+    source = source_of(m.data(["x"], ["y"]))
+    made = quantize(source, Samples.of(ROWS), Feeding(), Quantize(dense_by_row=True))
+    assert kinds(made).count("CONV_2D") == 2
+    assert sqnr_db(answers(source.data, ROWS[:, None]), answers(made, ROWS[:, None])) > 30
