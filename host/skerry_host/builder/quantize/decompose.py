@@ -17,8 +17,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.constants import add_constant_tensor, constant
-from skerry_host.builder.modelfile.graph import Graph, Op, describe
-from skerry_host.builder.modelfile.islands import named, scope
+from skerry_host.builder.modelfile.graph import Graph, describe
+from skerry_host.builder.modelfile.islands import named
 from skerry_host.builder.modelfile.parts import (
     RELU,
     RELU6,
@@ -30,6 +30,7 @@ from skerry_host.builder.modelfile.parts import (
 )
 from skerry_host.builder.modelfile.replacing import replace_operators
 from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.quantize.named_layers import outliving
 from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.sources.load import SourceModel
 
@@ -114,19 +115,9 @@ def _beside(model: Any, written: int, suffix: str, values: Array) -> int:
     return add_constant_tensor(model, name, values.astype(np.float32))
 
 
-def _still_named(graph: Graph, patterns: Sequence[str]) -> tuple[str, ...]:
-    """The same layers by names that are left: of an activation, what it writes."""
-    found = named(graph, patterns)
-    return tuple(dict.fromkeys(name for pattern in patterns for name in _names(graph, pattern, found[pattern])))
-
-
-def _names(graph: Graph, pattern: str, ops: Sequence[Op]) -> list[str]:
-    gone = [scope(graph, op) for op in ops if op.name in _KINDS]
-    return gone if gone and len(gone) == len(ops) else [pattern, *gone]
-
-
 def _run(draft: Draft) -> Draft:
-    plan = msgspec.structs.replace(draft.plan, int16_layers=_still_named(draft.source.graph, draft.plan.int16_layers))
+    wide = outliving(draft.source.graph, draft.plan.int16_layers, _KINDS)
+    plan = msgspec.structs.replace(draft.plan, int16_layers=wide)
     return dataclasses.replace(draft, source=decompose(draft.source, plan.keep_float), plan=plan)
 
 

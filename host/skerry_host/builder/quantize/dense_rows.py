@@ -18,7 +18,7 @@ from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.parts import activation_of, operator
 from skerry_host.builder.modelfile.replacing import replace_operators
 from skerry_host.builder.modelfile.tflite import read_model, write_model
-from skerry_host.builder.quantize.named_layers import meant
+from skerry_host.builder.quantize.named_layers import meant, outliving
 from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
@@ -92,7 +92,9 @@ def _wanted(plan: Quantize) -> bool:
 
 
 def _run(draft: Draft) -> Draft:
-    return dataclasses.replace(draft, source=by_rows(draft.source, draft.plan.keep_float))
+    wide = outliving(draft.source.graph, draft.plan.int16_layers, {"FULLY_CONNECTED"})
+    plan = msgspec.structs.replace(draft.plan, int16_layers=wide)
+    return dataclasses.replace(draft, source=by_rows(draft.source, plan.keep_float), plan=plan)
 
 
 def choices(plan: Quantize) -> Iterator[tuple[str, Quantize]]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -25,6 +26,7 @@ from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 from skerry_host.builder.targets.runaways import Calm, calm
 
+T = TypeVar("T")
 SEARCH_SAMPLES = 200
 """Calibration samples that candidates are ranked on."""
 NOISE_SAMPLES = 2
@@ -74,7 +76,7 @@ def choose(work: Work) -> Chosen:
     """Make the model of a target; look for a better one if the recipe says so or the plain one lost too much."""
     recipe = work.recipe
 
-    compare = cache(work.evaluation.compare)
+    compare = latest(work.evaluation.compare)
 
     def make(plan: Quantize) -> bytes:
         return work.builder.make(
@@ -104,6 +106,11 @@ def choose(work: Work) -> Chosen:
     reference = float_reference(work, plan)
     plan = _as_it_is(plan, work.source)
     return Chosen(model, plan, compare(model), steps, reference, uniform)
+
+
+def latest(compare: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """The same, which is not asked twice in turn about a model; earlier answers are gone: each may hold gigabytes."""
+    return lru_cache(maxsize=1)(compare)
 
 
 def float_reference(work: Work, plan: Quantize) -> bytes:

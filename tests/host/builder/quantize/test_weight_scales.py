@@ -131,3 +131,13 @@ def test_dense_layers_that_share_their_weights_are_written_by_rows():
     made = quantize(source, Samples.of(ROWS), Feeding(), Quantize(dense_by_row=True))
     assert kinds(made).count("CONV_2D") == 2
     assert sqnr_db(answers(source.data, ROWS[:, None]), answers(made, ROWS[:, None])) > 30
+
+
+def test_dense_layers_by_row_get_16_bits_by_the_name_of_their_kind():
+    source = source_of(dense())
+    by_kind, by_layer = (
+        quantize(source, Samples.of(ROWS), Feeding(), Quantize(dense_by_row=True, int16_layers=(name,)))
+        for name in ("FULLY_CONNECTED", "y")
+    )
+    assert by_kind == by_layer
+    assert kinds(by_kind) == ["QUANTIZE", "RESHAPE", "CONV_2D", "RESHAPE", "QUANTIZE"]
