@@ -72,6 +72,8 @@ def complete(work: Completion, *, real_io: bool) -> None:
     if real_io:
         work.main.operators += [made for i in outputs if i in work.converted for made in _as_given(work, i)]
         outputs = [work.floats.get(i, i) for i in outputs]
+    else:  # one that an operator without an entry reads, too, was made real for that
+        outputs = [work.integers.get(i, i) for i in outputs]
     _replace_outputs(work, outputs)
     _drop_unread(work)
 

@@ -206,6 +206,17 @@ def on_integers(data: bytes, plan: Quantize = PLAN) -> bytes:
     return quantize(source_of(data), SAMPLES, Feeding(), plan)
 
 
+def test_an_output_that_an_operator_without_an_entry_reads_too_is_of_integers():
+    m = Layers()
+    m.real("x", SHAPE)
+    between = m.product("x")
+    last = m.op1("EXPAND_DIMS", [between, m.constant("axis", 1, "int32")], None, (1, 1, *SHAPE[1:]))
+    data = m.data(["x"], [between, m.product(last, (1, 1, *SHAPE[1:]))])
+    graph = describe(read_model(on_integers(data)))
+    assert [graph.tensors[i].dtype for i in graph.outputs] == ["int8", "int8"]
+    assert graph.float_ops() == []
+
+
 def test_every_row_of_the_table_is_tried():
     assert set(CASES) == set(KERNELS)
 
