@@ -51,8 +51,12 @@ class Score:
         return self.one_answer is not None and self.interval[0] > self.one_answer
 
     def beats(self, constant: float) -> bool:
-        """Whether it is surely better than a value."""
-        return self.interval[1] < constant if self.better == "lower" else self.interval[0] > constant
+        """Whether it is surely better than a value; where samples are all alike no bootstrap says how few they are."""
+        low, high = self.interval
+        if low == high and not self.unit:
+            spread = 1 - wilson(self.samples, self.samples)[0]
+            low, high = low - spread, high + spread
+        return high < constant if self.better == "lower" else low > constant
 
     @property
     def repeats(self) -> bool:

@@ -163,6 +163,13 @@ def test_answers_are_told_apart_only_if_no_single_answer_would_reach_the_metric(
     assert not tells_apart([1] * 118 + [0, 2])
 
 
+@pytest.mark.parametrize(("samples", "beaten"), [(5, False), (20, True)])
+def test_a_few_samples_that_are_all_right_beat_no_constant_by_luck(samples: int, beaten: bool):
+    """Their bootstrap has no width: of five it says as little of a constant that gets 6 of 10 right."""
+    assert Score("F1", samples, 1.0, (1.0, 1.0), {}).beats(0.6) == beaten
+    assert Score("CER", samples, 0.0, (0.0, 0.0), {}, better="lower").beats(0.4) == beaten
+
+
 @pytest.mark.parametrize("classes", [[1] * 120, [1] * 118 + [0, 2]])
 def test_a_model_that_repeats_every_answer_of_the_float_one_is_judged_by_that(classes: list[int]):
     """However few of them differ: it can do no better, and its scores may lie as near each other as the float ones."""
