@@ -29,7 +29,7 @@ from goals import Goal, finish
 from zoo_inputs import MAKERS
 from zoo_models import ZOO, Animal
 from zoo_page import page, table
-from zoo_result import Made, Result, allowed
+from zoo_result import CONVERSION, Made, Result, allowed
 
 PROJECT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).parent
@@ -175,6 +175,13 @@ class Run:
         status, told, last = self.skerry("model", "evaluate", str(file), str(self.folder))
         return (told, "") if not status else ({}, _why(told) or last)
 
+    def conversion(self, result: Result) -> Result:
+        """Whether the model is converted and fit to be quantized: of weights that nobody trained nothing else counts."""
+        result.metric = CONVERSION
+        status, told, last = self.skerry("model", "check", str(self.folder), "--board", "raspberry-pi-5")
+        result.problem = (_why(told) or last) if status else ""
+        return result
+
     def build(self, target: str) -> Made:
         """Ours, for one target, and its figure measured once more from the file that was written."""
         began = perf_counter()
@@ -253,6 +260,8 @@ def visit(animal: Animal, work: Path, again: bool) -> Result:
         source = run.source()
         run.recipe(source)
         result.float_bytes = source.stat().st_size
+        if animal.made_up:
+            return _keep(kept, run.conversion(result))
         told, result.problem = run.figure(source)
         result.metric, result.value, result.better = (
             told.get("metric", ""),
@@ -269,7 +278,11 @@ def visit(animal: Animal, work: Path, again: bool) -> Result:
         result.peers = peers(run, source)
     except Exception as error:  # noqa: BLE001  (a model that cannot be tried must not end the others)
         result.problem = str(error)
-    kept.write_text(json.dumps(asdict(result), indent=1), "utf-8")
+    return _keep(kept, result)
+
+
+def _keep(file: Path, result: Result) -> Result:
+    file.write_text(json.dumps(asdict(result), indent=1), "utf-8")
     return result
 
 
@@ -309,6 +322,7 @@ def main() -> None:
     if asked.page:
         asked.page.write_text(page(results, {animal.name: animal for animal in ZOO}), "utf-8")
     tried = [r for r in results if r.value is not None]
+    converted = [r for r in results if r.metric == CONVERSION]
     possible = [r for r in tried if r.right or any(r.within(peer) for peer in r.peers)]
     working = {
         tool: sum(r.within(p) for r in tried for p in r.peers if p.tool == tool)
@@ -319,6 +333,7 @@ def main() -> None:
         Goal("built within the budget", ours / max(1, len(tried)), WANTED, "of all", ">="),
         Goal("passed and broken", sum(bool(r.broken) for r in tried), 0, "models"),
         Goal("working models", ours, working[best], "models", ">=", peer=f"{best}: {working[best]}"),
+        Goal("not converted", sum(bool(r.problem) for r in converted), 0, f"of {len(converted)} architectures"),
         Goal("refused though possible", sum(r.right is None for r in possible), 0, "models"),
     ], {"models": [asdict(r) for r in results]})  # fmt: skip
 

@@ -24,5 +24,6 @@ class Animal:
     postprocess: dict[str, object] = field(default_factory=dict)
     more: str = ""
     note: str = ""
+    made_up: bool = False
     checked: str = ""
     labels: str = ""

@@ -160,9 +160,7 @@ ZOO: tuple[Animal, ...] = (
         for name in ("clothes-residual", "clothes-transformer", "clothes-lstm", "clothes-gru")
     ),
     *(
-        Animal(
-            name, "", name, "classification", "photos", preprocess={**UNIT, "resize": "stretch"}, note="made-up weights"
-        )
+        Animal(name, "", name, "classification", "photos", preprocess={**UNIT, "resize": "stretch"}, made_up=True)
         for name in (
             "mobilenet-v2",
             "mobilenet-v3",

@@ -23,7 +23,7 @@ def page(results: list[Result], animals: dict[str, Animal]) -> str:
     """docs/zoo.md: the table, what was reached, and every refusal with its cause."""
     parts = [HEAD, table(results), "## Refused\n"]
     for r in results:
-        if r.right is None:
+        if r.right is None and r.verdict != "converted":
             said = next((m.problem for m in r.ours if m.problem), r.problem)
             checked = animals[r.name].checked
             parts.append(

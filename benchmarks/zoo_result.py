@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 POINT, RELATIVE = 0.01, 0.02
+CONVERSION = "conversion"
+"""In place of a figure, of architectures with made-up weights."""
 
 
 @dataclass
@@ -58,6 +60,8 @@ class Result:
     @property
     def verdict(self) -> str:
         """One word or two for the table."""
+        if self.metric == CONVERSION:
+            return "not converted" if self.problem else "converted"
         if self.broken:
             return "PASSED AND BROKEN"
         if self.right:
