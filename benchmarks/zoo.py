@@ -176,7 +176,7 @@ class Run:
         return (told, "") if not status else ({}, _why(told) or last)
 
     def conversion(self, result: Result) -> Result:
-        """Whether the model is converted and fit to be quantized: of weights that nobody trained nothing else counts."""
+        """Whether it is converted and fit to be quantized: nothing else counts of weights that nobody trained."""
         result.metric = CONVERSION
         status, told, last = self.skerry("model", "check", str(self.folder), "--board", "raspberry-pi-5")
         result.problem = (_why(told) or last) if status else ""
