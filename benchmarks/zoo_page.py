@@ -6,7 +6,7 @@ from zoo_result import Made, Result
 HEAD = """# The zoo
 
 Real models out of packages that install, networks trained for it, and architectures with made-up weights (for the
-conversion only), each built by the recipe that a user would write, on one machine and in one run beside other tools:
+conversion only), each built by the recipe that a user would write, on one machine, model by model, beside other tools:
 TensorFlow's TFLiteConverter, litert-quantizer alone, and onnxruntime's quantize_static, with their defaults.
 `python benchmarks/zoo.py --page docs/zoo.md` writes this page.
 
