@@ -149,6 +149,7 @@ class _Search:
         self._plan, self._tools = plan, tools
         self._best: _Best | None = None
         self._steps: list[SearchStep] = []
+        self._weak: tuple[_Best, Sequence[str]] | None = None
 
     def run(self, model: bytes | None, failure: ModelError | None) -> SearchResult:
         """See `search`."""
@@ -230,8 +231,11 @@ class _Search:
         )
 
     def _weakest(self) -> Sequence[str]:
+        """Of the best model: another is looked at only once there is a better one, for it takes long."""
         assert self._best is not None
-        return self._tools.weakest(self._best.model, self._best.plan)
+        if self._weak is None or self._weak[0] is not self._best:
+            self._weak = self._best, self._tools.weakest(self._best.model, self._best.plan)
+        return self._weak[1]
 
     def _done(self) -> bool:
         best = self._best

@@ -1,6 +1,7 @@
 """Layers of another form: float islands, 16 bit in some layers, another quantizer; and how a search comes to them."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -301,3 +302,16 @@ def test_a_search_for_the_best_gives_no_layer_16_bit_that_does_without():
     assert not found.plan.int16_layers
     assert not any("16 bit" in step.name or "float in" in step.name for step in found.steps)
     assert any("bias correction" in step.name for step in found.steps)
+
+
+def test_the_weakest_layers_of_a_model_are_looked_for_once_while_no_better_one_is_found():
+    """It compares all layers on samples: 16 bit and float in them were asked for one after the other."""
+    asked: list[bytes] = []
+    tools = world({"": QuantizationLoss(0.5, 1.0)}, mixed=True)
+
+    def weakest(model: bytes, plan: Quantize) -> Sequence[str]:
+        asked.append(model)
+        return tools.weakest(model, plan)
+
+    run(replace(tools, weakest=weakest), Quantize(quantizer="litert", search_steps=100))
+    assert len(asked) == 1
