@@ -25,7 +25,7 @@ from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
 
 CHANNELS = {1, 3, 4}
 """Sizes of an axis that may hold the colours of an image."""
-_TURN = 0.6180339887498949
+TURN = 0.6180339887498949
 """The golden ratio's part after the point: its multiples are spread evenly, and meet no period."""
 
 
@@ -33,7 +33,7 @@ def spread(total: int, most: int) -> list[int]:
     """At most so many of so many places, from all over, at uneven steps."""
     if most >= total:
         return list(range(total))
-    return [*dict.fromkeys(int((at + at * _TURN % 1) * total / most) for at in range(most))]
+    return [*dict.fromkeys(int((at + at * TURN % 1) * total / most) for at in range(most))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Comparison:
 
     It is None where the metric is no mean of samples. `channels` are the blocks of every output, `places` (N,) those of
     the samples in the data set. `settled` names the outputs that the metric itself judges, where it shows that answers
-    follow the samples: no answer that is always the same would reach it.
+    follow the samples: no answer that is always the same would reach it; `followed` those of them that need no SQNR.
     """
 
     reference: Score
@@ -95,7 +95,7 @@ class PairedEvaluation:
         """Whether a score shows that answers follow the samples."""
         if score.one_answer is not None:
             return score.tells_apart or score.repeats
-        if not judged_outputs(self._recipe.meaning, len(self._reference.outputs)):
+        if not self._judged_places():
             return False
         self._constant = self._best_constant(self._reference) if self._constant is None else self._constant
         constants, same = (self._constant, self._best_constant(own)), self._first_measure(own)
@@ -172,14 +172,14 @@ class PairedEvaluation:
             return False
         marks, budget = (self._reference.right[:count], own.right[:count]), self._recipe.budget
         open_places = self._judged_places() if budget.min_sqnr_db is None else []
-        others, energies = np.delete(own.energies[:count], open_places, axis=1), own.energies[:count, open_places]
+        others, opened = np.delete(own.energies[:count], open_places, axis=1), own.energies[:count, open_places]
         if is_missed(marks, others, budget, len(self._samples)):
             return True
-        return is_kept(marks, others, budget, len(self._samples)) and self._needs_no_signal(own, energies)
+        return is_kept(marks, others, budget, len(self._samples)) and self._needs_no_signal(own, opened)
 
-    def _needs_no_signal(self, own: "_Answers", energies: Array) -> bool:
+    def _needs_no_signal(self, own: "_Answers", opened: Array) -> bool:
         """Whether outputs that the metric may settle have their SQNR, or are settled: it alone never refuses them."""
-        if all(sign < 0 for sign in signs(energies, self._recipe.budget, RISK)):
+        if all(sign < 0 for sign in signs(opened, self._recipe.budget, RISK)):
             return True
         score = self._score(own, own.count)
         return score.one_answer != 1.0 and self._follows(own, score)

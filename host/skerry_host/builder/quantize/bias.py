@@ -10,14 +10,13 @@ from typing import Any
 import msgspec
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from skerry_agent.processing import Array
-from skerry_host.builder.modelfile.tflite import read_model, text
+from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.quantize.inputs import Inputs, Runs
 from skerry_host.builder.quantize.step import Draft, Step
-from skerry_host.builder.quantize.weights import WeightedLayer, real_weights, replace, values, weighted
-from skerry_host.builder.recipe.progress import Progress, watched
+from skerry_host.builder.quantize.weights import WeightedLayer, counterparts, real_weights, replace, values
+from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
 
@@ -27,9 +26,7 @@ SAMPLES = 64
 def correct(model: Any, source: SourceModel, inputs: Inputs, progress: Progress) -> int:
     """Correct the biases of a static int8 `schema.ModelT` in place; how many layers."""
     before = read_model(source.data)
-    floats = {_name(before, layer.output): layer for layer in weighted(before)}
-    pairs = [(floats.get(_name(model, layer.output)), layer) for layer in weighted(model) if layer.bias is not None]
-    known = [(one, two) for one, two in pairs if one is not None and one.kind == two.kind and _int8(model, two)]
+    known = [(real, layer) for real, layer in counterparts(before, model) if _int8(model, layer)]
     means = _means(Runs(source, inputs, progress), tuple(sorted({one.input for one, _two in known})))
     for one, two in known:
         error = real_weights(model, two) - values(before, one.weight, "float32").astype(np.float64)
@@ -62,35 +59,23 @@ def _shift(model: Any, layer: WeightedLayer, shift: Array) -> None:
 @lru_cache(maxsize=2)
 def _means(runs: Runs, indices: tuple[int, ...]) -> dict[int, Array]:
     """The mean of each channel (last axis) of some activations of the float model."""
-    source, inputs, progress = runs.source, runs.inputs.first(SAMPLES), runs.progress
-    interpreter = Interpreter(
-        model_content=source.data,
-        num_threads=2,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
+    some = runs.first(SAMPLES)
     sums: dict[int, Array] = {}
-    for tensors in watched(inputs, "measuring means", progress, of=len(inputs)):
-        for index, tensor in zip(source.graph.inputs, tensors, strict=True):
-            interpreter.set_tensor(index, tensor)
-        interpreter.invoke()
+    for value_of in some.activations("measuring means"):
         for index in indices:
-            found = interpreter.get_tensor(index)
+            found = value_of(index)
             mean = found.reshape(-1, found.shape[-1]).mean(axis=0, dtype=np.float64)
             sums[index] = sums.get(index, 0.0) + mean
-    return {index: total / len(inputs) for index, total in sums.items()}
+    return {index: total / len(some.inputs) for index, total in sums.items()}
 
 
 def _int8(model: Any, layer: WeightedLayer) -> bool:
     """Whether a layer computes on 8-bit integers with a 32-bit bias."""
+    if layer.bias is None:
+        return False
     kind = model.subgraphs[0].tensors[layer.weight].quantization
     bias = model.subgraphs[0].tensors[layer.bias]
     return kind is not None and kind.scale is not None and bias.type == schema.TensorType.INT32
-
-
-def _name(model: Any, index: int) -> str:
-    return text(model.subgraphs[0].tensors[index].name)
 
 
 def _run(draft: Draft) -> Draft:

@@ -13,9 +13,17 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
-from skerry_host.builder.modelfile.tflite import read_model, text
+from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.quantize.step import Draft, Step
-from skerry_host.builder.quantize.weights import KINDS, TRANSPOSED, WeightedLayer, replace, values, weighted
+from skerry_host.builder.quantize.weights import (
+    KINDS,
+    TRANSPOSED,
+    WeightedLayer,
+    by_output,
+    counterparts,
+    replace,
+    values,
+)
 
 MOST_STEPS = 2.0**30
 """Of a bias: half of what 32 bits hold, so that the products that are added to it have room, too."""
@@ -26,11 +34,9 @@ _LAYERS = (*KINDS, TRANSPOSED)
 
 def make_room(model: Any, source: Any) -> int:
     """Widen the scales in a quantized `schema.ModelT` in place, by the float model; of how many layers."""
-    floats = {_name(source, layer.output): layer for layer in weighted(source, _LAYERS)}
     done = 0
-    for layer in weighted(model, _LAYERS):
-        real = floats.get(_name(model, layer.output))
-        if real is None or real.bias is None or real.kind != layer.kind or not _integers(model, layer):
+    for real, layer in counterparts(source, model, _LAYERS):
+        if real.bias is None or not _integers(model, layer):
             continue
         weight, bias = values(source, real.weight, "float32"), values(source, real.bias, "float32")
         if weight.shape == tuple(model.subgraphs[0].tensors[layer.weight].shape):
@@ -60,11 +66,9 @@ def _widen(model: Any, layer: WeightedLayer, weight: Array, bias: Array) -> bool
     if not narrow.any() and not cut.any():
         return False
     wide = np.where(narrow, least, scale).astype(np.float32)
-    shape = [1] * weight.ndim
-    shape[layer.out_axis if len(wide) > 1 else 0] = len(wide)
-    steps = np.clip(np.rint(weight / wide.reshape(shape)), -127, 127).astype(np.int8)
+    steps = np.clip(np.rint(weight / by_output(wide, layer, weight.ndim)), -127, 127).astype(np.int8)
     kept = values(model, layer.weight, "int8")
-    replace(model, layer.weight, np.where(narrow.reshape(shape), steps, kept).astype(np.int8))
+    replace(model, layer.weight, np.where(by_output(narrow, layer, weight.ndim), steps, kept).astype(np.int8))
     bias_scale = (wide * np.float32(input_scale)).astype(np.float32)
     dtype = _BIASES[tensors[layer.bias].type]
     old, limits = values(model, layer.bias, dtype), np.iinfo(np.int32)
@@ -99,10 +103,6 @@ def _integers(model: Any, layer: WeightedLayer) -> bool:
     plain = tensors[layer.weight].type == schema.TensorType.INT8 and not np.any(forms[1].zeroPoint)
     plain = plain and all(tensors[index].type in _LIMITS for index in (layer.input, layer.output))
     return plain and layer.bias is not None and tensors[layer.bias].type in _BIASES
-
-
-def _name(model: Any, index: int) -> str:
-    return text(model.subgraphs[0].tensors[index].name)
 
 
 def _run(draft: Draft) -> Draft:

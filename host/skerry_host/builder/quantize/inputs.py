@@ -3,18 +3,21 @@
 Where outputs are fed back, the float model itself runs along, so that ranges are measured on states that it reaches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from skerry_agent.processing import Array, Feeding, Sample
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.data.kept import fitting
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.recipe.progress import Progress
+from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import SourceModel
+
+THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,28 @@ class Runs:
 
     def __hash__(self) -> int:
         return hash((self.source.data, id(self.inputs.samples)))
+
+    def first(self, count: int) -> "Runs":
+        """The model on at most `count` of the samples: see `Inputs.first`."""
+        return replace(self, inputs=self.inputs.first(count))
+
+    def activations(self, step: str) -> Iterator[Callable[[int], Array]]:
+        """What reads a tensor's values by its index, once for each sample that the model has run on; `step` is told.
+
+        On the plain kernels, for a delegate keeps no tensors between.
+        """
+        interpreter = Interpreter(
+            model_content=self.source.data,
+            num_threads=THREADS,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+        for tensors in watched(self.inputs, step, self.progress, of=len(self.inputs)):
+            for index, tensor in zip(self.source.graph.inputs, tensors, strict=True):
+                interpreter.set_tensor(index, tensor)
+            interpreter.invoke()
+            yield interpreter.get_tensor
 
 
 def _wider(limits: Array, tensor: Array) -> tuple[float, float]:

@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from skerry_agent.processing import Array
+from skerry_host.builder.data.samples import TURN
 from skerry_host.builder.modelfile.tflite import read_model
-from skerry_host.builder.quantize.inputs import Inputs, Runs
+from skerry_host.builder.quantize.inputs import Runs
 from skerry_host.builder.quantize.weights import WeightedLayer, weighted
-from skerry_host.builder.recipe.progress import Progress, watched
-from skerry_host.builder.sources.load import SourceModel
 
 SAMPLES = 64
 ROWS = 2048
@@ -31,8 +29,6 @@ WIDEST = 2048
 MOST_VALUES = 2**25
 """256 MB of float64, which a search keeps."""
 HALVES = 2
-_TURN = 0.6180339887498949
-"""Of a step between places, from sample to sample: the golden ratio comes by all of them evenly."""
 
 
 @dataclass(slots=True)
@@ -72,7 +68,7 @@ class Fed:
     def add(self, activation: Array, sample: int, samples: int) -> None:
         """Add some rows of one of so many samples."""
         wanted = min(ROWS, max(FEWEST_ROWS, ROWS_AN_INPUT * self.width))
-        rows = self._rows(activation, max(1, wanted // samples), sample * _TURN % 1)
+        rows = self._rows(activation, max(1, wanted // samples), sample * TURN % 1)
         waiting = self.waiting[sample % HALVES]
         waiting.append(rows)
         if sum(part.shape[1] for part in waiting) >= AT_ONCE:
@@ -152,30 +148,16 @@ def places(total: int, count: int, turn: float) -> Array:
 @lru_cache(maxsize=1)
 def moments(runs: Runs) -> Mapping[int, Fed]:
     """Of each layer with weights that is small enough, by its position in the float model; summed up in one pass."""
-    return {fed.source.position: fed for fed in _gather(runs.source, runs.inputs, runs.progress)}
-
-
-def _gather(source: SourceModel, inputs: Inputs, progress: Progress) -> list[Fed]:
-    chosen = list(_small(_layers(read_model(source.data))))
+    chosen = list(_small(_layers(read_model(runs.source.data))))
     if not chosen:
-        return []
-    interpreter = Interpreter(
-        model_content=source.data,
-        num_threads=2,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-    some = inputs.first(SAMPLES)
-    for at, tensors in enumerate(watched(some, "measuring what weights multiply", progress, of=len(some))):
-        for index, tensor in zip(source.graph.inputs, tensors, strict=True):
-            interpreter.set_tensor(index, tensor)
-        interpreter.invoke()
+        return {}
+    some = runs.first(SAMPLES)
+    for at, value_of in enumerate(some.activations("measuring what weights multiply")):
         for fed in chosen:
-            fed.add(interpreter.get_tensor(fed.source.input), at, len(some))
+            fed.add(value_of(fed.source.input), at, len(some.inputs))
     for fed in chosen:
         fed.sum_up()
-    return chosen
+    return {fed.source.position: fed for fed in chosen}
 
 
 def _layers(model: Any) -> list[Fed]:

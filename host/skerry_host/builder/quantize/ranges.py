@@ -12,19 +12,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from litert_quantizer import calibrator, recipe_manager
 from litert_quantizer.utils import qsv_utils
 
 from skerry_agent.processing import Array
 from skerry_host.builder.quantize.histogram import Histogram, clip_by_error, clip_by_share
-from skerry_host.builder.quantize.inputs import Inputs, Runs
+from skerry_host.builder.quantize.inputs import THREADS, Inputs, Runs
 from skerry_host.builder.quantize.step import Draft, Ranges, Step
 from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
 
-THREADS = 2
 CHUNK = 8
 """Samples prepared at a time: the quantizer's calibrator makes a list of what it is given."""
 STEEP = {"DIV", "RSQRT", "SQRT"}
@@ -67,7 +65,7 @@ def _extremes(runs: Runs, kind: str) -> Ranges:
 @lru_cache(maxsize=2)
 def _distributions(runs: Runs) -> dict[str, Histogram]:
     outer = _extremes(runs, "min-max")
-    return _histograms(runs.source, runs.inputs.first(HISTOGRAM_SAMPLES), outer, runs.progress)
+    return _histograms(runs.first(HISTOGRAM_SAMPLES), outer)
 
 
 def _copied(ranges: Ranges) -> Ranges:
@@ -104,28 +102,18 @@ def _chunks(items: Iterator[dict[str, Array]]) -> Iterator[list[dict[str, Array]
         yield chunk
 
 
-def _histograms(source: SourceModel, inputs: Inputs, ranges: Ranges, progress: Progress) -> dict[str, Histogram]:
+def _histograms(runs: Runs, ranges: Ranges) -> dict[str, Histogram]:
     """The distribution of every activation that has a range of more than one value."""
-    graph = source.graph
+    graph = runs.source.graph
     steep = {i for op in graph.ops if op.name in STEEP for i in (*op.inputs, *op.outputs)}
     written = {i for op in graph.ops for i in op.outputs if i not in steep} | set(graph.inputs)
     floats = [graph.tensors[i] for i in sorted(written) if graph.tensors[i].dtype == "float32"]
     limits = {t.name: (float(r["min"].min()), float(r["max"].max())) for t in floats if (r := ranges.get(t.name))}
     found = {name: Histogram(low, high) for name, (low, high) in limits.items() if high > low}
-    interpreter = Interpreter(
-        model_content=source.data,
-        num_threads=THREADS,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-    for tensors in watched(inputs, "measuring distributions", progress, of=len(inputs)):
-        for index, tensor in zip(graph.inputs, tensors, strict=True):
-            interpreter.set_tensor(index, tensor)
-        interpreter.invoke()
+    for value_of in runs.activations("measuring distributions"):
         for t in floats:
             if t.name in found:
-                found[t.name].add(interpreter.get_tensor(t.index))
+                found[t.name].add(value_of(t.index))
     return found
 
 

@@ -18,11 +18,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
-from skerry_host.builder.modelfile.tflite import read_model, text
+from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.quantize.inputs import Inputs, Runs
 from skerry_host.builder.quantize.moments import Fed, by_group, from_groups, moments
 from skerry_host.builder.quantize.step import Draft, Step
-from skerry_host.builder.quantize.weights import WeightedLayer, replace, values, weighted
+from skerry_host.builder.quantize.weights import WeightedLayer, by_output, counterparts, replace, values
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize
@@ -41,14 +41,11 @@ _INTEGERS = {schema.TensorType.INT8, schema.TensorType.INT16}
 def round_weights(model: Any, source: SourceModel, inputs: Inputs, progress: Progress) -> int:
     """Round the weights of a quantized `schema.ModelT` together, in place; of how many layers it lost less."""
     before = read_model(source.data)
-    floats = {_name(before, layer.output): layer for layer in weighted(before)}
     found, done = moments(Runs(source, inputs, progress)), 0
-    for layer in weighted(model):
-        real = floats.get(_name(model, layer.output))
-        fed = None if real is None else found.get(real.position)
-        if real is None or fed is None or real.kind != layer.kind or not _same_integers(before, real, model, layer):
-            continue
-        done += _round(model, layer, values(before, real.weight, "float32"), fed)
+    for real, layer in counterparts(before, model):
+        fed = found.get(real.position)
+        if fed is not None and _same_integers(before, real, model, layer):
+            done += _round(model, layer, values(before, real.weight, "float32"), fed)
     return done
 
 
@@ -92,9 +89,8 @@ def _factor(sums: Array) -> Array:
 
 def _round(model: Any, layer: WeightedLayer, real: Array, fed: Fed) -> bool:
     form = model.subgraphs[0].tensors[layer.weight].quantization
-    shape = [1] * real.ndim
-    shape[layer.out_axis if len(form.scale) > 1 else 0] = len(form.scale)
-    scales = by_group(np.broadcast_to(np.asarray(form.scale, np.float64).reshape(shape), real.shape), fed)[:, :, 0]
+    shaped = by_output(np.asarray(form.scale, np.float64), layer, real.ndim)
+    scales = by_group(np.broadcast_to(shaped, real.shape), fed)[:, :, 0]
     before = values(model, layer.weight, "int8")
     key = scales.tobytes() + before.tobytes()
     if key not in fed.rounded:
@@ -129,10 +125,6 @@ def _same_integers(before: Any, real: WeightedLayer, model: Any, layer: Weighted
     plain = weight.type == schema.TensorType.INT8 and not np.any(weight.quantization.zeroPoint)
     shape = before.subgraphs[0].tensors[real.weight].shape
     return plain and given.type in _INTEGERS and np.array_equal(weight.shape, shape)
-
-
-def _name(model: Any, index: int) -> str:
-    return text(model.subgraphs[0].tensors[index].name)
 
 
 def _applies(plan: Quantize) -> bool:

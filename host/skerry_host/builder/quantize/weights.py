@@ -10,6 +10,7 @@ import numpy as np
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.constants import has_values
 from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.tflite import text
 
 KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 TRANSPOSED = "TRANSPOSE_CONV"
@@ -60,6 +61,30 @@ def weighted(model: Any, kinds: Sequence[str] = KINDS) -> Iterator[WeightedLayer
             )
 
 
+def counterparts(
+    source: Any, model: Any, kinds: Sequence[str] = KINDS
+) -> Iterator[tuple[WeightedLayer, WeightedLayer]]:
+    """The layers of a float model and of a quantized one of it that write what has the same name, and are of a kind."""
+    floats = {_written(source, layer): layer for layer in weighted(source, kinds)}
+    for layer in weighted(model, kinds):
+        real = floats.get(_written(model, layer))
+        if real is not None and real.kind == layer.kind:
+            yield real, layer
+
+
+def _written(model: Any, layer: WeightedLayer) -> str:
+    return text(model.subgraphs[0].tensors[layer.output].name)
+
+
+def by_output(scales: Any, layer: WeightedLayer, rank: int) -> Array:
+    """Scales, one or one for each output, in a shape that multiplies the layer's weights, which have `rank` axes."""
+    found = np.asarray(scales)
+    shape = [1] * rank
+    shape[layer.out_axis if len(found) > 1 else 0] = len(found)
+    shaped: Array = found.reshape(shape)
+    return shaped
+
+
 def values(model: Any, index: int, dtype: str) -> Array:
     """A copy of a constant tensor's values in its shape."""
     tensor = model.subgraphs[0].tensors[index]
@@ -76,8 +101,6 @@ def replace(model: Any, index: int, array: Array) -> None:
 def real_weights(model: Any, layer: WeightedLayer) -> Array:
     """The int8 weights of a layer as real values: scale * (q - zero_point), by channel where scales are several."""
     form = model.subgraphs[0].tensors[layer.weight].quantization
-    scale, zero = np.asarray(form.scale, np.float64), np.asarray(form.zeroPoint, np.float64)
     quantized = values(model, layer.weight, "int8").astype(np.float64)
-    shape = [1] * quantized.ndim
-    shape[layer.out_axis if len(scale) > 1 else 0] = len(scale)
-    return (quantized - zero.reshape(shape)) * scale.reshape(shape)
+    scale, zero = (by_output(one, layer, quantized.ndim).astype(np.float64) for one in (form.scale, form.zeroPoint))
+    return (quantized - zero) * scale

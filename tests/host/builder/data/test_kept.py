@@ -1,14 +1,13 @@
 """Samples that are kept as they fit a model: the same inputs to the bit, each made once, in bounded memory."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 
-from skerry_agent.processing import Feeding, ProcessingError, Sample
+from skerry_agent.processing import Feeding, ProcessingError
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.builder.data.kept import Kept, fitting, forget, kept, shapes_of
 from skerry_host.builder.data.samples import Columns, DataSet, Picked, Samples
+from tests.kit.counted import Counted
 
 RNG = np.random.default_rng(3)
 COLOURS, GREY = (1, 12, 10, 3), (1, 12, 10, 1)
@@ -26,21 +25,6 @@ PREPARED = {
     "blue first": Preprocess(mean=(1.0, 2.0, 3.0), std=(2.0, 3.0, 4.0), resize="stretch", color="bgr"),
     "planes": Preprocess(resize="stretch", layout="nchw"),
 }
-
-
-@dataclass
-class Counted:
-    """Samples that are read from somewhere, and how often each was."""
-
-    columns: Columns
-    reads: list[int] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.columns)
-
-    def __getitem__(self, index: int) -> Sample:
-        self.reads.append(index)
-        return self.columns[index]
 
 
 def spec(prep: Preprocess, dtype: str, scale: float = 0.0) -> TensorSpec:

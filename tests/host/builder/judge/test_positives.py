@@ -1,12 +1,12 @@
 """Positive answers of a build: their usual share, and golden inputs that have them, of every class."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.processing import GoldenSet, Sample, SampleSequence, load_golden, parse_npz
+from skerry_agent.processing import GoldenSet, load_golden, parse_npz
 from skerry_agent.wire.manifest import Baseline, Postprocess
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
@@ -17,6 +17,7 @@ from skerry_host.builder.modelfile.graph import Graph, Tensor
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import GoldenPlan, Labels, Recipe, load_recipe
 from skerry_host.builder.runtime.session import Session, run_all
+from tests.kit.counted import Counted
 from tests.kit.recipes import FASHION, MakeRecipe
 from tests.kit.running_sum import running_sum
 
@@ -108,21 +109,6 @@ def test_golden_samples_are_answered_with_every_class(model: bytes, plan: Recipe
         assert answers.run_raw(raw, plan.feeding)[0].argmax() == label
     golden = record(model, chosen, plan.feeding, GoldenPlan(samples=16)).golden
     assert {int(row.argmax()) for row in golden.outputs[0]} == set(range(10))
-
-
-@dataclass
-class Counted:
-    """Samples, and which of them were read."""
-
-    inputs: SampleSequence
-    reads: list[int] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, index: int) -> Sample:
-        self.reads.append(index)
-        return self.inputs[index]
 
 
 @pytest.mark.parametrize("known", [0, 40, 150, 200])

@@ -3,7 +3,7 @@
 import numpy as np
 from msgspec.structs import replace
 
-from skerry_agent.processing import Feeding, Sample
+from skerry_agent.processing import Feeding
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Columns, Samples
 from skerry_host.builder.quantize.inputs import Inputs
@@ -11,7 +11,8 @@ from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.quantize.ranges import calibrators, measure
 from skerry_host.builder.recipe.progress import silent
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
+from tests.kit.counted import Counted
 from tests.kit.recipes import FASHION
 
 PREP = Feeding((Preprocess(1 / 255),))
@@ -39,17 +40,16 @@ def test_a_search_through_the_calibrators_runs_the_model_once_for_each_kind_of_m
     assert all(again[name] == anew[name] for name in again)
 
 
+def counted_samples() -> tuple[SourceModel, Samples, list[int]]:
+    """A model, four samples, and which of them were read."""
+    counted = Counted(Columns((np.load(FASHION / "calibration.npz")["inputs"][:4],)))
+    return load_source(FASHION / "fashion-1.0.0.tflite"), Samples(counted), counted.reads
+
+
 def test_what_the_inputs_reach_is_looked_at_once_for_all_plans():
     """Each of a search's candidates preprocessed every calibration sample for it, a third of what calibrating took."""
 
-    class Counted(Columns):
-        def __getitem__(self, index: int) -> Sample:
-            read.append(index)
-            return Columns.__getitem__(self, index)
-
-    read: list[int] = []
-    source = load_source(FASHION / "fashion-1.0.0.tflite")
-    samples = Samples(Counted((np.load(FASHION / "calibration.npz")["inputs"][:4],)))
+    source, samples, read = counted_samples()
     plans = [Quantize(), *(plan for _name, plan in calibrators(Quantize()))]
     ranges = [measure(source, Inputs(samples, PREP, source), plan, silent) for plan in plans]
     runs = len(("min-max", "moving-average", "distributions", "limits"))
@@ -60,14 +60,7 @@ def test_what_the_inputs_reach_is_looked_at_once_for_all_plans():
 def test_how_far_the_channels_of_outputs_reach_is_measured_once_for_all_plans():
     """The float model ran on 32 samples for each of a search's candidates, to see whether outputs are to be split."""
 
-    class Counted(Columns):
-        def __getitem__(self, index: int) -> Sample:
-            read.append(index)
-            return Columns.__getitem__(self, index)
-
-    read: list[int] = []
-    source = load_source(FASHION / "fashion-1.0.0.tflite")
-    samples = Samples(Counted((np.load(FASHION / "calibration.npz")["inputs"][:4],)))
+    source, samples, read = counted_samples()
     first = quantize(source, samples, PREP, Quantize())
     read.clear()
     again = quantize(source, samples, PREP, Quantize(weight_ranges="octav"))

@@ -1,12 +1,12 @@
 """Calibration samples in which the float model runs away: left out of a search, by name, and nothing else is."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_agent.processing import Feeding, Sample, SampleSequence
+from skerry_agent.processing import Feeding
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.judge.evaluate import evaluate
 from skerry_host.builder.judge.paired import PairedEvaluation
@@ -16,6 +16,7 @@ from skerry_host.builder.sources.load import load_source
 from skerry_host.builder.targets.choose import SEARCH_SAMPLES, Work, _ranking
 from skerry_host.builder.targets.runaways import FEWEST, calm, runaways
 from skerry_host.builder.targets.table import BUILDERS
+from tests.kit.counted import Counted
 from tests.kit.edgetpu.models import Maker
 from tests.kit.recipes import FASHION
 
@@ -59,21 +60,6 @@ def test_a_sample_that_runs_away_is_left_out_by_name_except_of_a_stream():
     assert 42 not in found.samples.truth
     assert calm(model, samples, Feeding(feedback={"x": "y"})).left_out == ""
     assert calm(model, samples.subset(range(40, 40 + FEWEST - 1)), Feeding()).left_out == ""
-
-
-@dataclass
-class Counted:
-    """Samples, and which of them were read."""
-
-    inputs: SampleSequence
-    reads: list[int] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, index: int) -> Sample:
-        self.reads.append(index)
-        return self.inputs[index]
 
 
 @pytest.mark.parametrize("wild", [(), (7, 100)], ids=["all are calm", "two run away"])
