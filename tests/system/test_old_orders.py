@@ -35,9 +35,12 @@ class Listener:
         self._client.loop_stop()
 
 
+def shown(home, device):
+    return json.loads(skerry(home, "device", "show", device.id, "--json").stdout)["device"]
+
+
 def desired(home, device):
-    shown = json.loads(skerry(home, "device", "show", device.id, "--json").stdout)
-    return shown["device"]["models"][0]["wanted"]
+    return shown(home, device)["models"][0]["wanted"]
 
 
 def test_a_stale_rollback_does_not_leave_a_new_sd_card_with_nothing(home, plane, running):
@@ -46,10 +49,13 @@ def test_a_stale_rollback_does_not_leave_a_new_sd_card_with_nothing(home, plane,
     assert outcomes(await_end(home, start_rollout(home, SECOND, device.id))) == {("succeeded", "")}
     listener = Listener(plane.broker, device.id)
     try:
+        before = shown(home, device)["generation"]
         skerry(home, "rollback", "--device", device.id)
         device.await_serving(FIRST)
         eventually(lambda: listener.heard and listener.heard[-1] == b"", "the command is cleared")
         eventually(lambda: desired(home, device) == FIRST, "the host desires what the device went back to")
+        # what is wanted is told as soon as the device has given up; an order for it the host signs a moment later
+        eventually(lambda: shown(home, device)["generation"] > before, "the host has ordered it")
         device.kill()
         shutil.rmtree(device.state)
         listener.retain(
