@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
+from skerry_host.builder.quantize import rounding
 from skerry_host.builder.quantize.tensorflow import at_hand
 from skerry_host.builder.recipe.recipe import Quantize
 
@@ -27,7 +28,8 @@ def wider(
 ) -> Iterator[tuple[str, Quantize]]:
     """Activations of 16 bit in the layers that lose most; only litert-quantizer makes them.
 
-    So they are tried with the recipe's `quantizer`, even if 8 bits were best with TensorFlow's.
+    So they are tried with the recipe's `quantizer`, even if 8 bits were best with TensorFlow's. What is lost then is
+    mostly lost by the weights, which seldom shows before: so each is tried with weights rounded together, too.
     """
     if plan.activations != "int8" or quantizer == "tensorflow":
         return
@@ -35,7 +37,10 @@ def wider(
         chosen = weakest[: max(1, round(share * len(weakest)))]
         layers = tuple(name for name in chosen if name not in plan.keep_float)
         if len(layers) > len(plan.int16_layers):
-            yield f"16 bit in {_count(layers)}", replace(plan, int16_layers=layers, quantizer=quantizer)
+            candidate = replace(plan, int16_layers=layers, quantizer=quantizer)
+            yield f"16 bit in {_count(layers)}", candidate
+            for name, rounded in rounding.choices(candidate):
+                yield f"16 bit in {_count(layers)}, {name}", rounded
 
 
 def islands(plan: Quantize, weakest: Sequence[str], front: Sequence[str]) -> Iterator[tuple[str, Quantize]]:

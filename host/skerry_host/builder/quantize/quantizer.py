@@ -37,7 +37,7 @@ def _recipe(plan: Quantize, graph: Graph) -> qtyping.ModelQuantizationRecipe:
     """
     tensorwise, channelwise = qtyping.QuantGranularity.TENSORWISE, qtyping.QuantGranularity.CHANNELWISE
     manager = recipe_manager.RecipeManager()
-    wide = [_exactly(graph, op) for op in _with_helpers(graph, meant(graph, plan.int16_layers))]
+    wide = [_exactly(graph, op) for op in wide_ops(graph, plan)]
     scopes = {".*": plan.activations, **dict.fromkeys(wide, "int16")}
     grains = {_Name.ALL_SUPPORTED: plan.per_channel, **dict.fromkeys(_WEIGHTED, plan.per_channel)}
     for where, activations in scopes.items():
@@ -60,9 +60,10 @@ def _recipe(plan: Quantize, graph: Graph) -> qtyping.ModelQuantizationRecipe:
     return manager.get_quantization_recipe()
 
 
-def _with_helpers(graph: Graph, ops: list[Op]) -> list[Op]:
-    """Operators, and the parts that they were decomposed into."""
-    names = {scope(graph, op) + part for op in ops for part in ("", *decompose.HELPERS, *dense_rows.HELPERS)}
+def wide_ops(graph: Graph, plan: Quantize) -> list[Op]:
+    """The operators that `int16_layers` mean, and the parts that they were decomposed into."""
+    meant_ops = meant(graph, plan.int16_layers)
+    names = {scope(graph, op) + part for op in meant_ops for part in ("", *decompose.HELPERS, *dense_rows.HELPERS)}
     return [op for op in graph.ops if scope(graph, op) in names]
 
 

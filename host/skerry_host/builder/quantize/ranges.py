@@ -1,5 +1,7 @@
 """Calibration: the range of every activation of a float model on samples. Quantizes nothing.
 
+A calibrator clips what 8 bits hold, to have smaller steps: 16 bits have steps enough, and are never clipped.
+
 The minima and maxima come from the runtime's own profiler, six times faster than fetching every tensor; histograms need
 the tensors.
 """
@@ -16,8 +18,10 @@ from litert_quantizer import calibrator, recipe_manager
 from litert_quantizer.utils import qsv_utils
 
 from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.quantize.histogram import Histogram, clip_by_error, clip_by_share
 from skerry_host.builder.quantize.inputs import THREADS, Inputs, Runs
+from skerry_host.builder.quantize.quantizer import wide_ops
 from skerry_host.builder.quantize.step import Draft, Ranges, Step
 from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.recipe.recipe import Quantize
@@ -44,7 +48,23 @@ def measure(source: SourceModel, inputs: Inputs, plan: Quantize, progress: Progr
     return _measured(runs, plan) | given | trained
 
 
+def _wide(graph: Graph, plan: Quantize) -> set[str]:
+    """The activations of 16 bit that nothing of 8 bit reads."""
+    wide = {op.index for op in wide_ops(graph, plan)}
+    written = {i for op in graph.ops if op.index in wide for i in op.outputs}
+    narrow = {i for op in graph.ops if op.index not in wide for i in op.inputs}
+    return {graph.tensors[i].name for i in written - narrow}
+
+
 def _measured(runs: Runs, plan: Quantize) -> Ranges:
+    if plan.activations == "int16":
+        return _copied(_extremes(runs, "min-max"))
+    wide = _wide(runs.source.graph, plan) if plan.int16_layers else set()
+    whole = {name: found for name, found in _extremes(runs, "min-max").items() if name in wide} if wide else {}
+    return _by_calibrator(runs, plan) | _copied(whole)
+
+
+def _by_calibrator(runs: Runs, plan: Quantize) -> Ranges:
     if plan.calibrator in UPDATES:
         return _copied(_extremes(runs, plan.calibrator))
     clip = clip_by_error if plan.calibrator == "mse" else lambda h: clip_by_share(h, plan.percentile / 100)

@@ -112,7 +112,7 @@ class Quantize(Struct, frozen=True):
     per_channel: bool = True
     io: Literal["int8", "uint8", "int16", "float"] = "int8"
     search: bool | None = None
-    search_steps: Annotated[int, Meta(ge=1, le=100)] = 20
+    search_steps: Annotated[int, Meta(ge=1, le=100)] = 25
     calibrator: Literal["moving-average", "min-max", "percentile", "mse"] = "mse"
     percentile: Annotated[float, Meta(gt=90, le=100)] = 99.99
     weight_ranges: Literal["min-max", "octav"] = "min-max"

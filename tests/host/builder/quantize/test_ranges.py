@@ -40,6 +40,25 @@ def test_a_search_through_the_calibrators_runs_the_model_once_for_each_kind_of_m
     assert all(again[name] == anew[name] for name in again)
 
 
+def test_16_bit_activations_are_never_clipped():
+    """They have steps enough: what 8 bits gain by a clipped range, 16 bits lose."""
+    source, samples, _read = counted_samples()
+    name = source.graph.tensors[source.graph.ops[0].outputs[0]].name
+    inputs = Inputs(samples, PREP, source)
+
+    def limits(**plan: object):
+        return measure(source, inputs, replace(Quantize(), **plan), silent)
+
+    whole = limits(calibrator="min-max")
+    clipped = limits(calibrator="percentile", percentile=90.0)
+    assert clipped[name]["max"] < whole[name]["max"]
+    wide = limits(calibrator="percentile", percentile=90.0, int16_layers=(name,))
+    assert wide[name] == clipped[name]  # a layer of 8 bit reads it
+    assert limits(activations="int16", io="int16") == whole
+    layers = tuple(source.graph.tensors[op.outputs[0]].name for op in source.graph.ops)
+    assert limits(calibrator="percentile", percentile=90.0, int16_layers=layers) == whole
+
+
 def counted_samples() -> tuple[SourceModel, Samples, list[int]]:
     """A model, four samples, and which of them were read."""
     counted = Counted(Columns((np.load(FASHION / "calibration.npz")["inputs"][:4],)))
