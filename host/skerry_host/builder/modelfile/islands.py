@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+from skerry_host.builder.modelfile.cost import costs
 from skerry_host.builder.modelfile.graph import Graph, Op
 
 _BORDERS = {"QUANTIZE", "DEQUANTIZE"}
@@ -33,17 +34,19 @@ def scope(graph: Graph, op: Op) -> str:
 def front_end(graph: Graph, share: float) -> list[str]:
     """The names of the operators that make features of a signal: what the last square root or logarithm is made of.
 
-    Spectra reach over decades, which 256 steps do not. None where that is more than a share of the model.
+    Spectra reach over decades, which 256 steps do not. None where that is more than a share of the model's
+    multiply-adds: a front end may be most of its operators, which take, pad and turn pieces of the signal.
     """
     makers = {i: op for op in graph.ops for i in op.outputs}
-    most, found = share * len(graph.ops), set[int]()
+    work = {cost.index: cost.macs for cost in costs(graph)}
+    most, found = share * sum(work.values()), set[int]()
     for op in (op for op in graph.ops if op.name in _OVER_DECADES):
         before, waiting = set[int](), [op]
         while waiting:
             one = waiting.pop()
             before.add(one.index)
             waiting += [makers[i] for i in one.inputs if i in makers and makers[i].index not in before]
-        found |= before if len(found | before) <= most else set()
+        found |= before if sum(work[at] for at in found | before) <= most else set()
     return [scope(graph, op) for op in graph.ops if op.index in found]
 
 

@@ -47,7 +47,7 @@ def islands(plan: Quantize, weakest: Sequence[str], front: Sequence[str]) -> Ite
     """What makes features of a signal left float, and the layers that lose most."""
     if plan.activations != "int8":
         return
-    if front:
+    if front and not set(front) <= set(plan.keep_float):
         name = f"float in the {len(front)} layers up to {front[-1].partition(';')[0]}"
         yield name, _float(plan, front)
     many = round(FLOATS * len(weakest))

@@ -184,6 +184,8 @@ class _Search:
             yield other_quantizer(self._from())
         if self._unformed():
             yield self._islands()
+        if first and self._tools.mixed and not self._done():
+            yield islands(self._plan, (), self._tools.front)
         if self._best is None:
             return
         for stage in choices():

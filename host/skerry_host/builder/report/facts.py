@@ -17,11 +17,11 @@ from skerry_host.builder.judge.evaluate import Score
 from skerry_host.builder.judge.gates import far_above
 from skerry_host.builder.judge.tasks.base import Case, View
 from skerry_host.builder.judge.tasks.classification import class_of, scores_of
+from skerry_host.builder.modelfile.cost import Cost, costs, size
 from skerry_host.builder.modelfile.graph import Graph, Op
 from skerry_host.builder.quantize.search import SearchStep
 from skerry_host.builder.recipe.recipe import Recipe, Task
 from skerry_host.builder.report.boxes import Picture
-from skerry_host.builder.report.cost import Cost, costs, size
 from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
 from skerry_host.builder.runtime.latency import Latency
 from skerry_host.builder.targets.base import Compiled

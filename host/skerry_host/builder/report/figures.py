@@ -10,7 +10,7 @@ from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import Quality
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.judge.gates import shown
-from skerry_host.builder.report.cost import Cost
+from skerry_host.builder.modelfile.cost import Cost
 from skerry_host.builder.report.roofline import Roof
 from skerry_host.builder.report.svg import (
     Scale,

@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from skerry_host.boards import Peak
-from skerry_host.builder.report.cost import Cost
+from skerry_host.builder.modelfile.cost import Cost
 
 Bound = Literal["memory", "compute"]
 

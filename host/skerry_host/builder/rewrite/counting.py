@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.constants import DTYPES
 
 _ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "ADD": np.add,
@@ -34,12 +35,52 @@ def evaluate(name: str, op: Any, got: list[Array]) -> Array | None:
     """What an operator makes of constants; None for one that is not known here."""
     if name in _ELEMENTWISE:
         return np.asarray(_ELEMENTWISE[name](*got))
-    if name == "RESHAPE":
-        return got[0].reshape(tuple(got[1]))
-    if name == "CONCATENATION":
-        return np.concatenate(got, op.builtinOptions.axis)
-    if name == "PACK":
-        return np.stack(got, op.builtinOptions.axis)
-    if name == "EXPAND_DIMS":
-        return np.expand_dims(got[0], int(np.ravel(got[1])[0]))
-    return None
+    count = _COUNTED.get(name)
+    return None if count is None else count(got, op.builtinOptions)
+
+
+def _sliced(got: list[Array], options: Any) -> Array | None:
+    """STRIDED_SLICE by the masks of its options; None with those for an ellipsis or a new axis."""
+    if options.ellipsisMask or options.newAxisMask:
+        return None
+    places: list[slice | int] = []
+    for axis, (begin, end, step) in enumerate(zip(*map(np.ravel, got[1:]), strict=True)):
+        begins, ends, shrinks = (
+            mask >> axis & 1 for mask in (options.beginMask, options.endMask, options.shrinkAxisMask)
+        )
+        whole = slice(None if begins else int(begin), None if ends else int(end), int(step))
+        places.append(int(begin) if shrinks else whole)
+    return np.asarray(got[0][tuple(places)])
+
+
+def _piece(got: list[Array], _options: Any) -> Array:
+    begin, size = (np.ravel(part) for part in got[1:])
+    ends = [at + n if n >= 0 else None for at, n in zip(begin, size, strict=True)]
+    return got[0][tuple(map(slice, begin, ends))]
+
+
+def _taken(got: list[Array], options: Any) -> Array | None:
+    return None if options.batchDims else np.take(got[0], got[1], options.axis)
+
+
+def _cast(got: list[Array], options: Any) -> Array | None:
+    dtype = DTYPES.get(options.outDataType)
+    return got[0].astype(dtype) if dtype is not None and dtype.kind in "ib" else None
+
+
+def _product(got: list[Array], options: Any) -> Array:
+    axes = tuple(int(axis) for axis in np.ravel(got[1]))
+    return np.asarray(np.prod(got[0], axis=axes, keepdims=options.keepDims, dtype=got[0].dtype))
+
+
+_COUNTED: dict[str, Callable[[list[Array], Any], Array | None]] = {
+    "RESHAPE": lambda got, _options: got[0].reshape(tuple(got[1])),
+    "CONCATENATION": lambda got, options: np.concatenate(got, options.axis),
+    "PACK": lambda got, options: np.stack(got, options.axis),
+    "EXPAND_DIMS": lambda got, _options: np.expand_dims(got[0], int(np.ravel(got[1])[0])),
+    "CAST": _cast,
+    "STRIDED_SLICE": _sliced,
+    "SLICE": _piece,
+    "GATHER": _taken,
+    "REDUCE_PROD": _product,
+}

@@ -24,6 +24,7 @@ from skerry_host.builder.rewrite.dilation import fuse_dilation
 from skerry_host.builder.rewrite.float16 import fold_float16
 from skerry_host.builder.rewrite.grouped import grouped_to_depthwise
 from skerry_host.builder.rewrite.interface import fixed_batch, signature
+from skerry_host.builder.rewrite.known_shapes import fold_shapes
 from skerry_host.builder.rewrite.loops import unroll_loops
 from skerry_host.builder.rewrite.names import builtin_codes
 from skerry_host.builder.rewrite.normalisation import centre_first, multiply_by_inverse_root
@@ -57,6 +58,7 @@ REWRITES: tuple[Rewrite, ...] = (
     grouped_to_depthwise,
     fuse_clamps,
     fixed_batch,
+    fold_shapes,
     signature,
 )
 

@@ -36,6 +36,8 @@ SLACK_DB = 1.0
 
 LARGEST_SHARE = 0.25
 """Of a model's operators, the most that a search leaves float."""
+LARGEST_FRONT_END = 0.5
+"""Of a model's multiply-adds, the most of what makes features of a signal that a search leaves float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ def _tools(
     budget = QuantizationLoss(allowed + noise, -CEILING_DB if asked is None else asked - SLACK_DB)
     mixed = work.builder.mixed and not work.integers_only
     thorough = work.recipe.quantize.search is True
-    front = front_end(work.source.graph, LARGEST_SHARE)
+    front = front_end(work.source.graph, LARGEST_FRONT_END)
     return Tools(make, lost_by, enough, work.progress, noise, budget, _left, weakest, mixed, thorough, front)
 
 

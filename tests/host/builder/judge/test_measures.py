@@ -374,3 +374,5 @@ def test_the_front_end_of_a_signal_is_what_its_last_logarithm_is_made_of():
     assert front_end(made, 0.5) == ["t1", "t2", "t3", "t4"]
     assert front_end(made, 0.4) == []
     assert front_end(net("float32 float32 float32", "CONV_2D", "ADD"), 0.5) == []
+    many = net("float32 " * 9, *(["TRANSPOSE"] * 4), "LOG", "ADD", "MUL", "MUL")
+    assert len(front_end(many, 0.3)) == 5  # of eight operators, and a quarter of what is computed

@@ -254,6 +254,27 @@ def test_a_model_that_the_first_quantizer_cannot_take_is_made_by_the_second():
     assert str(found.steps[0]) == "as in the recipe: not possible with this model (it knows no EXP)"
 
 
+@pytest.mark.usefixtures("absent")
+@pytest.mark.parametrize("mixed", [True, False])
+def test_a_model_that_its_front_end_keeps_from_being_made_is_made_with_that_float(mixed: bool):
+    """A transcriber of notes, whose DIV behind the spectrum has no integers, was refused for all that followed."""
+
+    def make(plan: Quantize) -> bytes:
+        if plan.keep_float != ("conv", "log"):
+            raise ModelError("DIV", code="quantizer")
+        return repr(plan).encode()
+
+    tools = replace(world({"": QuantizationLoss(0.0, 21.0)}, mixed=mixed), make=make, front=("conv", "log"))
+    failure = ModelError("DIV", code="quantizer")
+    if not mixed:
+        with pytest.raises(ModelError, match="DIV"):
+            search(Quantize(), None, tools, failure)
+        return
+    found = search(Quantize(), None, tools, failure)
+    assert found.plan.keep_float == ("conv", "log")
+    assert [step.name for step in found.steps] == ["as in the recipe", "float in the 2 layers up to log"]
+
+
 @pytest.mark.usefixtures("at_hand")
 def test_where_neither_can_the_refusal_says_what_was_tried():
     tools = world(AUTO, mixed=True, broken="Quantize")

@@ -16,12 +16,12 @@ from skerry_host.builder.build import Build, BuildRequest, build
 from skerry_host.builder.diagnose.advice import Tried
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.judge.evaluate import Score
+from skerry_host.builder.modelfile.cost import Cost, costs
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor, describe
 from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.recipe.errors import BuildRefused
 from skerry_host.builder.recipe.recipe import Task
 from skerry_host.builder.report import figures
-from skerry_host.builder.report.cost import Cost, costs
 from skerry_host.builder.report.facts import Facts, changes_to_make, confused, confusion_counts, crossings
 from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
 from skerry_host.builder.report.svg import decades, figure, logarithmic, ticks

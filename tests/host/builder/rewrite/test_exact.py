@@ -115,7 +115,32 @@ def added(m: FloatMaker) -> str:
     return op(m, "ADD_N", ["x", positive(m), "x", op(m, "ABS", ["x"], options("Abs"))], options("AddN"))
 
 
+def reshaped_by_its_own_shape(m: FloatMaker, *, by: str = "STRIDED_SLICE") -> str:
+    """Keras's Reshape((-1, 2)): a row of its own size, counted from what it reads."""
+
+    def counted(kind: str, reads: list[str], how: object, shape: tuple[int, ...] = ()) -> str:
+        name = m.tensor(f"{kind}{len(m._graph.tensors)}", shape, "int32", scale=0)
+        m.op(kind, reads, [name], 1, how)
+        return name
+
+    shape = counted(
+        "SHAPE", [op(m, "ABS", ["x"], options("Abs"))], options("Shape", outType=schema.TensorType.INT32), (3,)
+    )
+    one, two = (m.constant(name, [at], "int32") for name, at in (("from", 1), ("to", 2)))
+    if by == "GATHER":
+        rows = counted("GATHER", [shape, m.constant("at", np.array(1), "int32")], options("Gather"))
+    else:
+        step = m.constant("step", [1], "int32")
+        rows = counted(by, [shape, one, two, step], options("StridedSlice", shrinkAxisMask=1))
+    twice = counted("MUL", [rows, m.constant("twice", np.array(2), "int32")], options("Mul"))
+    ends = [m.constant(name, np.array(size), "int32") for name, size in (("one", 1), ("pair", 2))]
+    wanted = counted("PACK", [ends[0], twice, ends[1]], options("Pack", valuesCount=3), (3,))
+    return op(m, "RESHAPE", ["x", wanted], options("Reshape"), (1, 12, 2))
+
+
 CASES = {
+    "a shape that the graph counts": (reshaped_by_its_own_shape, ["RESHAPE"]),
+    "a shape that it gathers": (lambda m: reshaped_by_its_own_shape(m, by="GATHER"), ["RESHAPE"]),
     "x + NEG(y)": (lambda m: negated(m, "ADD", first=False), ["ABS", "ADD", "SUB"]),
     "NEG(y) + x, clamped": (lambda m: negated(m, "ADD", first=True, activation=RELU), ["ABS", "ADD", "SUB"]),
     "x - NEG(y)": (lambda m: negated(m, "SUB", first=False), ["ABS", "ADD", "ADD"]),
@@ -191,6 +216,14 @@ def test_the_numbers_stay_and_the_operators_are_those_that_integers_have(case: s
     after = rewritten(data)
     assert kinds(after) == wanted
     assert sqnr_db(answers(data, samples), answers(after, samples)) > MIN_DB
+
+
+def test_a_shape_with_an_open_axis_stays_one():
+    model = read_model(graph(reshaped_by_its_own_shape))
+    for tensor in model.subgraphs[0].tensors[:2]:
+        tensor.shapeSignature = np.array([1, -1, 4], np.int32)
+    rewrite(model)
+    assert kinds(write_model(model)) == ["ABS", "SHAPE", "STRIDED_SLICE", "MUL", "PACK", "RESHAPE"]
 
 
 def test_a_division_by_zero_stays_one():

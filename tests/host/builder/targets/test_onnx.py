@@ -12,10 +12,10 @@ from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain, first_lost
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
+from skerry_host.builder.modelfile.cost import costs
 from skerry_host.builder.modelfile.onnx import describe_onnx
 from skerry_host.builder.quantize.onnx import quantize_onnx
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.report.cost import costs
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.table import BUILDERS
