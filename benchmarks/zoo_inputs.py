@@ -1,8 +1,7 @@
 """Inputs for the zoo's models: drawn, rendered, spoken or cut out of photographs, with what is right where known.
 
 Each maker gives arrays for a recipe's .npz; `seed` decides which, so that calibration and evaluation never meet. Needs
-Pillow and scikit-learn's two photographs; `speech` and `wake` need espeak-ng. Photographs in $SKERRY_REAL_MODELS/vision
-are used where they are.
+Pillow, scikit-learn's two photographs and the packages of zoo_photographs; `speech` and `wake` need espeak-ng.
 """
 
 import os
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
-from zoo_drawn import hand, person
+from PIL import Image, ImageDraw, ImageFont
+from zoo_drawn import hand
+from zoo_photographs import Arrays, face_crops, faces, people, photographs, photos, varied
+from zoo_tools import PROJECT
 
-Arrays = dict[str, np.ndarray[Any, Any]]
 Maker = Callable[[int, int], Arrays]
 """From how many samples and a seed."""
 
@@ -62,52 +62,6 @@ WORDS = [
     "street",
     "number",
 ]
-PROJECT = Path(__file__).resolve().parents[1]
-
-
-@cache
-def photographs() -> list[Image.Image]:
-    """Photographs that are at hand: scikit-learn's two, and those of the test data."""
-    from sklearn.datasets import load_sample_images  # noqa: PLC0415  (slow)
-
-    found = [Image.fromarray(image) for image in load_sample_images().images]
-    folder = Path(os.environ.get("SKERRY_REAL_MODELS", PROJECT.parent / "shared" / "models")) / "vision"
-    files = [path for path in sorted(folder.glob("*")) if path.suffix in {".jpg", ".bmp", ".png"}]
-    return found + [Image.open(path).convert("RGB") for path in files]
-
-
-def varied(image: Image.Image, rng: random.Random, size: tuple[int, int]) -> np.ndarray[Any, Any]:
-    """A piece of a photograph, at another scale and in other light, as uint8 (height, width, 3)."""
-    share = rng.uniform(0.35, 1.0)
-    width, height = int(image.width * share), int(image.height * share)
-    left, top = rng.randint(0, image.width - width), rng.randint(0, image.height - height)
-    piece = image.crop((left, top, left + width, top + height)).resize((size[1], size[0]))
-    if rng.random() < 0.5:
-        piece = piece.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    for kind in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-        piece = kind(piece).enhance(rng.uniform(0.6, 1.4))
-    return np.asarray(piece.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.2))))
-
-
-def photos(count: int, seed: int) -> Arrays:
-    """Pieces of photographs (N, 240, 320, 3)."""
-    rng = random.Random(seed)
-    return {"inputs": np.stack([varied(rng.choice(photographs()), rng, (240, 320)) for _ in range(count)])}
-
-
-def faces(count: int, seed: int) -> Arrays:
-    """Every other one a portrait where there is one, else a drawn scene with faces (N, 192, 192, 3)."""
-    rng = random.Random(seed)
-    portraits = [image for image in photographs() if image.height > image.width]
-    made = []
-    for at in range(count):
-        if portraits and at % 2:
-            image = rng.choice(portraits)
-            face = image.crop((0, 0, image.width, int(image.height * rng.uniform(0.6, 1.0))))
-            made.append(varied(face, rng, (192, 192)))
-        else:
-            made.append(_drawn(rng, (192, 192)))
-    return {"inputs": np.stack(made)}
 
 
 def eyes(count: int, seed: int) -> Arrays:
@@ -133,47 +87,11 @@ def eyes(count: int, seed: int) -> Arrays:
 
 def hands(count: int, seed: int) -> Arrays:
     """Drawn hands, every fourth one a piece of a photograph without any (N, 224, 224, 3)."""
-    return _some(hand, (224, 224), count, seed)
-
-
-def people(count: int, seed: int) -> Arrays:
-    """Drawn people, every fourth one a piece of a photograph (N, 256, 256, 3)."""
-    return _some(person, (256, 256), count, seed)
-
-
-def _some(
-    draw: Callable[[random.Random, Image.Image], np.ndarray[Any, Any]], size: tuple[int, int], count: int, seed: int
-) -> Arrays:
     rng, made = random.Random(seed), []
     for at in range(count):
-        behind = varied(rng.choice(photographs()), rng, size)
-        made.append(behind if at % 4 == 3 else draw(rng, Image.fromarray(behind)))
+        behind = varied(rng.choice(photographs()), rng, (224, 224))
+        made.append(behind if at % 4 == 3 else hand(rng, Image.fromarray(behind)))
     return {"inputs": np.stack(made)}
-
-
-def _drawn(rng: random.Random, size: tuple[int, int]) -> np.ndarray[Any, Any]:
-    """A face of ellipses before a piece of a photograph."""
-    height, width = size
-    image = Image.fromarray(varied(rng.choice(photographs()), rng, size))
-    draw = ImageDraw.Draw(image)
-    x, y, high = width * rng.uniform(0.4, 0.6), height * rng.uniform(0.4, 0.6), height * rng.uniform(0.2, 0.35)
-    wide, tone = high * rng.uniform(0.68, 0.82), rng.uniform(0.35, 1.0)
-    skin = tuple(int(part * tone) for part in (255, 214, 180))
-
-    def oval(dx: float, dy: float, w: float, h: float, color: tuple[int, ...]) -> None:
-        draw.ellipse([x + dx - w, y + dy - h, x + dx + w, y + dy + h], fill=color)
-
-    oval(0, 0.95 * high, 0.3 * high, 0.5 * high, tuple(int(part * 0.85) for part in skin))
-    oval(0, -0.25 * high, wide * 1.12, high * 0.95, (40, 30, 25))
-    oval(0, 0, wide, high, skin)
-    for side in (-1, 1):
-        eye = side * wide * 0.42
-        oval(eye, -0.18 * high, wide * 0.22, high * 0.09, (245, 245, 240))
-        oval(eye, -0.18 * high, wide * 0.11, high * 0.09, (40, 30, 20))
-        oval(eye, -0.36 * high, wide * 0.27, high * 0.03, (50, 35, 25))
-    oval(0, 0.15 * high, wide * 0.14, high * 0.18, tuple(int(part * 0.8) for part in skin))
-    oval(0, 0.5 * high, wide * 0.35, high * 0.07, (150, 60, 60))
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1))))
 
 
 @cache
@@ -338,7 +256,7 @@ def clothes(count: int, seed: int) -> Arrays:
 
 
 MAKERS: dict[str, Maker] = {
-    "photos": photos, "faces": faces, "eyes": eyes, "hands": hands, "people": people, "lines": lines,
-    "lines-turned": lines_turned, "pages": pages,
+    "photos": photos, "faces": faces, "face-crops": face_crops, "eyes": eyes, "hands": hands, "people": people,
+    "lines": lines, "lines-turned": lines_turned, "pages": pages,
     "files": files, "notes": notes, "speech": speech, "wake": wake, "clothes": clothes,
 }  # fmt: skip

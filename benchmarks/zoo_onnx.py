@@ -41,7 +41,7 @@ ONNX: tuple[Animal, ...] = (
         "nudenet==3.4.2",
         "nudenet/320n.onnx",
         "detection",
-        "people",
+        "faces",
         {"images": [1, 3, 320, 320]},
         {**UNIT, "resize": "letterbox", "align": "start"},
         {"decoder": "yolo", "units": "pixels", "min_score": 0.2, "max_iou": 0.45},

@@ -16,6 +16,9 @@ are judged on the same evaluation samples, which no calibration has seen. One bu
 point, or 2 % of the float model's figure. *ms* are of one thread of an x86 core that others use, too: compare them
 within a row only. *Edge TPU*: operators that the preflight predicts to map. *(broken)*: the file runs, over the budget.
 *(int16)*: the build was refused in 8 bits, its advice was taken. *(onnx)*: the ONNX bundle.
+
+Faces and people are cut out of the few photographs that packages have, those at whom float models themselves hesitate
+left out (`benchmarks/zoo_photographs.py`); hands and eyes are drawn.
 """
 
 
