@@ -6,6 +6,7 @@ from math import hypot
 
 from skerry_agent.wire.manifest import ChannelSignal, Quality
 from skerry_host.build_record import Check
+from skerry_host.builder.judge.kept_classes import KeptClass, lost_classes
 from skerry_host.builder.judge.tasks.table import AGREEMENTS
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
 from skerry_host.builder.modelfile.islands import float_left, scope
@@ -28,7 +29,7 @@ class Measured:
     `as_it_is`: the source was quantized already, its input and output types are given. `chance` is what guessing
     reaches on these samples, None where that has no meaning. `signals`: the SQNR of the outputs that count where they
     are not all. `settled` names the outputs that the metric itself judges, where it shows that answers follow samples,
-    and `followed` those of them that need no SQNR either.
+    and `followed` those of them that need no SQNR either. `classes`: how many answers of each are still given.
     """
 
     graph: Graph
@@ -40,6 +41,7 @@ class Measured:
     signals: Mapping[str, float] | None = None
     settled: frozenset[str] = frozenset()
     followed: frozenset[str] = frozenset()
+    classes: tuple[KeptClass, ...] = ()
 
     @property
     def judged(self) -> Mapping[str, float]:
@@ -196,6 +198,19 @@ def _allowance(measured: Measured, budget: Budget, most: str) -> str:
     return f"{part} {shown(q, value)}"
 
 
+def classes_kept(measured: Measured, budget: Budget) -> GateResult:
+    """No class is lost where the float model found it, however rare it is among the samples."""
+    worst = min(measured.classes, key=lambda one: one.share)
+    problems = lost_classes(measured.classes, budget.min_class_kept)
+    check = Check(
+        "worst class kept",
+        f"{worst.name}: {worst.kept} of {worst.found}",
+        f">= {budget.min_class_kept:.0%}",
+        not problems,
+    )
+    return _result(check, "; ".join(problems), lost_signal=True)
+
+
 def above_chance(measured: Measured, budget: Budget) -> GateResult:
     """The float model does better than guessing would: one that does not shows nothing of what quantization costs."""
     q = measured.quality
@@ -341,6 +356,11 @@ def has_channels(measured: Measured) -> bool:
     return bool(measured.quality.channels)
 
 
+def has_classes(measured: Measured) -> bool:
+    """Whether the float model finds any class in enough samples."""
+    return bool(measured.classes)
+
+
 def has_chance(measured: Measured) -> bool:
     """Whether guessing has a meaning, and answers were compared with what is right."""
     return measured.chance is not None
@@ -370,6 +390,7 @@ GATES: tuple[Gate, ...] = (
     Gate(above_chance, has_chance, ("allow_chance",)),
     Gate(accuracy, known, ("min_accuracy", "max_error")),
     Gate(accuracy_drop, compared, ("max_accuracy_drop", "max_relative_loss")),
+    Gate(classes_kept, has_classes, ("min_class_kept",)),
     Gate(signal, compared, ("min_sqnr_db",)),
     Gate(channels, has_channels, ("min_channel_db",)),
     Gate(size, keys=("max_bytes",)),

@@ -21,10 +21,11 @@ from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.channels import ChannelSums, OutputForm, channel_signals, is_one_kind, output_scales
 from skerry_host.builder.judge.evaluate import Answered, Score, labels_of, real_outputs, score_of
 from skerry_host.builder.judge.gates import loss
+from skerry_host.builder.judge.kept_classes import LEAST, MOST, KeptClass, kept_classes, waited_for
 from skerry_host.builder.judge.sequential import interval_at_any_time
 from skerry_host.builder.judge.signal import energies
 from skerry_host.builder.judge.stopping import RISK, is_kept, is_missed, signs
-from skerry_host.builder.judge.tasks.base import Measure, Remembered, View, view_of
+from skerry_host.builder.judge.tasks.base import Case, Measure, Remembered, View, view_of
 from skerry_host.builder.judge.tasks.table import has_seen, judged_outputs, measure, one_by_one, require
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
@@ -49,6 +50,7 @@ class Comparison:
     It is None where the metric is no mean of samples. `channels` are the blocks of every output, `places` (N,) those of
     the samples in the data set. `settled` names the outputs that the metric itself judges, where it shows that answers
     follow the samples: no answer that is always the same would reach it; `followed` those of them that need no SQNR.
+    `classes` are those that the float model finds, and how often the other one still does.
     """
 
     reference: Score
@@ -59,6 +61,7 @@ class Comparison:
     places: Array
     settled: frozenset[str] = frozenset()
     followed: frozenset[str] = frozenset()
+    classes: tuple[KeptClass, ...] = ()
 
 
 class PairedEvaluation:
@@ -72,6 +75,7 @@ class PairedEvaluation:
         self._reference = _Answers(reference, count)
         self._last = self._reference
         self._constant: float | None = None
+        self._of_classes = waited_for(samples.truth, recipe.meaning) if self._goes_by_parts() else []
 
     def compare(self, model: bytes) -> Comparison:
         """Run a model and the float one on further samples until it is sure what all of them would say.
@@ -89,7 +93,16 @@ class PairedEvaluation:
         settled = self._judged_outputs() if shown else frozenset[str]()
         followed = settled if score.one_answer != 1.0 else frozenset[str]()
         places = self._order[:count]
-        return Comparison(reference, score, right, sampling, self._channels(own), places, settled, followed)
+        channels, classes = self._channels(own), self._classes(own, count)
+        return Comparison(reference, score, right, sampling, channels, places, settled, followed, classes)
+
+    def _classes(self, own: "_Answers", count: int) -> tuple[KeptClass, ...]:
+        if own is self._reference:
+            return ()
+        chosen = self._order[:count]
+        case = Case(self._recipe.meaning, self._view(own, chosen))
+        known, names = self._samples.subset(chosen), self._recipe.labels.names
+        return kept_classes(self._reference.first(count), own.first(count), known, case, names)
 
     def _follows(self, own: "_Answers", score: Score) -> bool:
         """Whether a score shows that answers follow the samples."""
@@ -152,11 +165,14 @@ class PairedEvaluation:
     def _looks(self, own: "_Answers") -> Iterator[int]:
         """How many samples there are at each look; only one where less than all of them can say nothing."""
         count, following = len(self._samples), FIRST
-        apart = one_by_one(self._samples, self._recipe.meaning) and not self._in_order and own is not self._reference
-        while apart and self._recipe.data.evaluate == "enough" and following < count:
+        while own is not self._reference and self._goes_by_parts() and following < count:
             yield following
             following = ceil(following * GROWTH)
         yield count
+
+    def _goes_by_parts(self) -> bool:
+        apart = one_by_one(self._samples, self._recipe.meaning) and not self._in_order
+        return apart and self._recipe.data.evaluate == "enough"
 
     def _sure(self, own: "_Answers", count: int) -> bool:
         self._grow(self._reference, count)
@@ -169,6 +185,8 @@ class PairedEvaluation:
         ):
             return False
         if not own.by_sample or self._near_chance(count):
+            return False
+        if any(there[self._order[:count]].sum() < LEAST for there in self._of_classes) and count < MOST:
             return False
         marks, budget = (self._reference.right[:count], own.right[:count]), self._recipe.budget
         open_places = self._judged_places() if budget.min_sqnr_db is None else []

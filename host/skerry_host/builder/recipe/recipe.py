@@ -185,6 +185,7 @@ class Budget(Struct, frozen=True):
     Metrics with a unit, such as pixels, may be worse by a part of the float model's value, `max_relative_loss`; those
     that are better the lower they are have `max_error` in place of `min_accuracy`. Without `min_sqnr_db` outputs that
     the metric itself judges need none, others `least_sqnr_db`; given, it holds for all that are looked at.
+    `min_class_kept`: of the samples in which the float model finds a class, those in which it must still be found.
     """
 
     max_accuracy_drop: Share = 0.01
@@ -194,6 +195,7 @@ class Budget(Struct, frozen=True):
     allow_chance: bool = False
     min_sqnr_db: float | None = None
     min_channel_db: float = 3.0
+    min_class_kept: Share = 0.5
     max_bytes: Annotated[int, Meta(gt=0)] | None = None
 
     @property

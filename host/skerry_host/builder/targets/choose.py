@@ -11,6 +11,7 @@ import numpy as np
 from skerry_host.builder.data.samples import DataSet, Samples, spread
 from skerry_host.builder.judge.evaluate import Asked, Score, answers_only, evaluate, scored, sqnr_by_output
 from skerry_host.builder.judge.gates import allowed_loss, fused, loss, lost_channels, unasked, unsettled
+from skerry_host.builder.judge.kept_classes import lost_classes
 from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
 from skerry_host.builder.judge.signal import CEILING_DB
 from skerry_host.builder.judge.tasks.base import Remembered
@@ -172,6 +173,7 @@ def within_budget(compared: Comparison, recipe: Recipe) -> bool:
         <= allowed_loss(reference.value, score.unit, budget, reference.chance)
         and _least_needed(compared, recipe) >= budget.least_sqnr_db
         and not lost_channels(compared.channels, budget, compared.settled)
+        and not lost_classes(compared.classes, budget.min_class_kept)
     )
 
 

@@ -22,4 +22,5 @@ def measured_of(work: Work, model: bytes, plan: Quantize, compared: Comparison) 
         chance=(reference or compared.score).chance,
         settled=compared.settled,
         followed=compared.followed,
+        classes=compared.classes,
     )

@@ -17,6 +17,7 @@ from skerry_host.builder.judge.evaluate import Score, answers_only, evaluate, sq
 from skerry_host.builder.judge.gates import Measured, run_gates
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.intervals import wilson
+from skerry_host.builder.judge.kept_classes import KeptClass
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
 from skerry_host.builder.judge.tasks.classification import top1
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
@@ -121,6 +122,23 @@ def test_the_form_is_the_one_that_was_asked_for():
     verdicts = run_gates(Measured(graph("int16"), quality(int8=0.5), "", plan), Budget(min_accuracy=0.9))
     assert verdicts[1].check.name == "int16 top1"
     assert verdicts[1].reason.startswith("int16 top1 50.00% is under")
+
+
+def test_a_class_that_is_lost_is_a_refusal_however_good_the_metric_is():
+    kept = (KeptClass("cat", 40, 39), KeptClass("dog", 6, 2))
+    verdicts = {
+        result.check.name: result for result in run_gates(Measured(graph(), quality(), "", classes=kept), Budget())
+    }
+    gate = verdicts["worst class kept"]
+    assert (gate.check.value, gate.check.limit, gate.check.ok, gate.lost_signal) == (
+        "dog: 2 of 6",
+        ">= 50%",
+        False,
+        True,
+    )
+    assert "of 6 samples in which the float model finds dog" in gate.reason
+    lax = run_gates(Measured(graph(), quality(), "", classes=kept), Budget(min_class_kept=0.3))
+    assert not [one.reason for one in lax if one.reason]
 
 
 def net(kinds: str, *ops: str, weights: str = "") -> Graph:

@@ -1,0 +1,78 @@
+"""A rare class that quantization loses is seen, though the metric over all samples hardly moves."""
+
+import dataclasses
+
+import numpy as np
+from msgspec.structs import replace
+
+from skerry_host.builder.build import Build
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.kept_classes import KeptClass, kept_classes, lost_classes, waited_for
+from skerry_host.builder.judge.paired import FIRST, PairedEvaluation
+from skerry_host.builder.judge.tasks.base import Case, Known, View
+from skerry_host.builder.recipe.recipe import Budget, load_recipe
+from skerry_host.builder.targets.choose import within_budget
+from tests.kit.recipes import FASHION
+
+MEANING = load_recipe(FASHION, "1.0.0").recipe.meaning
+CASE = Case(MEANING, View())
+FLOAT = (FASHION / "fashion-1.0.0.tflite").read_bytes()
+
+
+def said(*classes: int) -> list[np.ndarray]:
+    return [np.eye(4, dtype=np.float32)[list(classes)]]
+
+
+def known(truth: list[int] | None, count: int) -> Known:
+    return Known(None if truth is None else np.array(truth), None, count)
+
+
+def test_a_class_is_counted_where_the_float_model_is_right_and_often_enough():
+    truth = [0] * 6 + [1] * 6 + [2] * 4
+    before = said(*[0] * 5, 1, *[1] * 6, *[2] * 4)  # one 0 is wrong, of class 2 there are four
+    after = said(*[0] * 5, 0, *[0] * 5, 1, *[0] * 4)
+    found = kept_classes(before, after, known(truth, 16), CASE, ("no", "yes"))
+    assert found == (KeptClass("no", 5, 5), KeptClass("yes", 6, 1))
+    assert [one.name for one in kept_classes(before, after, known(None, 16), CASE)] == ["class 0", "class 1"]
+    assert lost_classes(found, 0.5) == [
+        "of 6 samples in which the float model finds yes, the quantized one does in 1, under min_class_kept 50%"
+    ]
+    assert lost_classes(found, 0.0) == []
+
+
+def test_where_many_are_lost_the_worst_are_named():
+    every = [KeptClass(f"c{at}", 10, at) for at in range(9)]
+    told = lost_classes(every, 0.5)
+    assert [line.split(", ")[0][-2:] for line in told[:3]] == ["c0", "c1", "c2"]
+    assert "in none, under" in told[0]
+    assert told[3:] == ["and so with 2 more classes"]
+
+
+def test_tasks_without_classes_have_none():
+    task = load_recipe(FASHION, "1.0.0").recipe
+    case = Case(replace(task, task="raw").meaning, View())
+    assert kept_classes(said(0), said(1), known(None, 1), case) == ()
+
+
+def test_classes_of_many_are_not_waited_for():
+    assert len(waited_for(np.arange(1000) % 10, MEANING)) == 10
+    assert waited_for(np.arange(6000) % 1000, MEANING) == []
+    assert waited_for(None, MEANING) == []
+
+
+def test_a_build_that_loses_a_rare_class_misses_its_budget(built: Build):
+    """Three in a hundred samples are of it: answering it never cost three points, of five that the recipe allows."""
+    arrays = np.load(FASHION / "evaluation.npz")
+    labels = arrays["labels"]
+    rare = int(labels[0])
+    places = np.concatenate([np.flatnonzero(labels != rare), np.flatnonzero(labels == rare)[:24]])
+    samples = Samples.of(arrays["inputs"][places], truth=labels[places])
+    recipe = replace(load_recipe(FASHION, "1.0.0").recipe, budget=Budget(max_accuracy_drop=0.05, min_accuracy=0.5))
+    model = (built.path / "model.tflite").read_bytes()
+    compared = PairedEvaluation(FLOAT, samples, recipe).compare(model)
+    names = recipe.labels.names
+    assert (names[rare] if names else f"class {rare}") in {one.name for one in compared.classes}
+    assert compared.sampling.samples > FIRST  # until there were enough of it
+    assert within_budget(compared, recipe)
+    lost = tuple(KeptClass(one.name, one.found, 0) for one in compared.classes)
+    assert not within_budget(dataclasses.replace(compared, classes=lost), recipe)
