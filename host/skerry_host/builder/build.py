@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skerry_agent.processing import load_golden
+from skerry_agent.processing import SampleSequence, load_golden
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.targets import CPU, TargetName
@@ -30,7 +30,8 @@ from skerry_host.builder.judge.other_outputs import better_output
 from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.judge.tasks.base import input_size
 from skerry_host.builder.judge.tasks.table import AGREEMENTS
-from skerry_host.builder.modelfile.describe import describe_any
+from skerry_host.builder.modelfile.describe import describe_any, is_tflite
+from skerry_host.builder.modelfile.saturating import saturating
 from skerry_host.builder.output import write_folder
 from skerry_host.builder.prepare import BuildRequest, Prepared, name_of, prepare
 from skerry_host.builder.provenance import provenance
@@ -282,16 +283,19 @@ def _lost(ready: Prepared, judged: Sequence[_Judged], failed: Sequence[_Failed])
 
 def _weakest(work: Work, model: bytes, plan: Quantize) -> list[str]:
     """The layers of a model that lose most, by calibration samples: what is chosen by them is judged on others."""
-    reference = float_reference(work, plan)
-    samples, feeding = work.data.calibration.inputs, work.recipe.feeding
-    found = layers(activations_of(reference), activations_of(model), samples, feeding, work.progress)
+    found = _layers_of(work, float_reference(work, plan), model, work.data.calibration.inputs)
     return weakest([(layer.tensor, layer.sqnr_db, layer.fall_db) for layer in found])
 
 
 def _layers(work: Work, chosen: Chosen) -> list[LayerStats]:
     """The model's layers beside the float one's."""
-    reference, quantized = activations_of(chosen.reference), activations_of(chosen.model)
-    return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.feeding, work.progress)
+    return _layers_of(work, chosen.reference, chosen.model, work.data.evaluation.inputs)
+
+
+def _layers_of(work: Work, reference: bytes, model: bytes, samples: SampleSequence) -> list[LayerStats]:
+    seen = saturating(describe_any(reference), work.source.through_sigmoid) if is_tflite(reference) else ()
+    both = activations_of(reference, seen), activations_of(model, seen)
+    return layers(*both, samples, work.recipe.feeding, work.progress)
 
 
 def _record(

@@ -29,6 +29,7 @@ from skerry_host.builder.recipe.errors import ModelError, RecipeError
 from skerry_host.builder.recipe.problems import Problems
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, Recipe, read_recipe
+from skerry_host.builder.recipe.through_sigmoid import through_sigmoid
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import SourceModel, load_onnx_alone, load_source
 from skerry_host.builder.targets.base import TargetBuilder, fitted
@@ -118,7 +119,15 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     warnings = None if data is None else problems.take(lambda: _warnings(loaded, source, data))
     if problems or board is None or fitting is None or data is None or warnings is None or named is None:
         return None
-    return Prepared(request, board, named, out, source, fitting[0], data, warnings, progress, fitting[1])
+    read = replace(source, through_sigmoid=_through_sigmoid(named, source))
+    return Prepared(request, board, named, out, read, fitting[0], data, warnings, progress, fitting[1])
+
+
+def _through_sigmoid(loaded: LoadedRecipe, source: SourceModel) -> frozenset[str]:
+    """The names of the outputs of which only a sigmoid is read."""
+    outputs = [source.graph.tensors[index] for index in source.graph.outputs]
+    places = through_sigmoid(loaded.recipe.meaning, [tensor.shape for tensor in outputs])
+    return frozenset(outputs[place].name for place in places)
 
 
 def name_of(loaded: LoadedRecipe) -> str:

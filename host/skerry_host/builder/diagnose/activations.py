@@ -1,19 +1,22 @@
 """Reads the activations of a TFLite model after a run, without a delegate, which would hide them. Compares nothing."""
 
+from collections.abc import Collection
+
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from skerry_agent.processing import Array, Feeding, Sample, dequantize
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.diagnose.layers import Activations, Written
+from skerry_host.builder.judge.signal import as_seen
 from skerry_host.builder.modelfile.describe import is_tflite
 from skerry_host.builder.modelfile.graph import Graph, Tensor, describe
 from skerry_host.builder.modelfile.tflite import read_model
 
 
-def activations_of(model: bytes) -> Activations:
-    """The activations of a TFLite or ONNX model."""
+def activations_of(model: bytes, through_sigmoid: Collection[str] = ()) -> Activations:
+    """The activations of a TFLite or ONNX model; those that are only read through a sigmoid as far as it sees them."""
     if is_tflite(model):
-        return TfliteActivations(model)
+        return TfliteActivations(model, through_sigmoid)
     from skerry_host.builder.diagnose.onnx_activations import OnnxActivations  # noqa: PLC0415  (an extra)
 
     return OnnxActivations(model)
@@ -22,8 +25,9 @@ def activations_of(model: bytes) -> Activations:
 class TfliteActivations:
     """`specs`: what each operator writes, by name; `written`: in the order of execution."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, through_sigmoid: Collection[str] = ()) -> None:
         graph = describe(read_model(data))
+        self._seen = frozenset(through_sigmoid)
         self._graph = graph
         self._places = _places(graph)
         self.specs = {name: spec for name, (_index, spec) in self._places.items()}
@@ -50,7 +54,8 @@ class TfliteActivations:
     def real(self, name: str) -> Array:
         """The real values of an activation in the last run, channels last."""
         index, spec = self._places[name]
-        return dequantize(self._interpreter.get_tensor(index), spec)
+        found = dequantize(self._interpreter.get_tensor(index), spec)
+        return as_seen(found) if name in self._seen else found
 
 
 def _places(graph: Graph) -> dict[str, tuple[int, TensorSpec]]:

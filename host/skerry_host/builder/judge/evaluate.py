@@ -12,13 +12,14 @@ from skerry_agent.wire.manifest import ChannelSignal, Figure, Quality
 from skerry_host.builder.data.kept import fitting
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.intervals import bootstrapped, wilson
-from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
+from skerry_host.builder.judge.signal import CEILING_DB, as_seen, sqnr_db
 from skerry_host.builder.judge.tasks.base import Expected, Known, Measure, View, view_of
 from skerry_host.builder.judge.tasks.table import AGREEMENTS, measure
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.joins import joined_names
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Recipe, Task
+from skerry_host.builder.recipe.through_sigmoid import through_sigmoid
 from skerry_host.builder.runtime.session import run_all
 
 Interval = tuple[float, float]
@@ -30,7 +31,8 @@ OF_CLASSES = {"classification", "embedding"}
 class Score:
     """The task's metric with its 95 % interval; `outputs` are real values (N, ...) by name, as the source has them.
 
-    `labels` (N,) are of the same samples in the same order, None where they have none. The rest is as in `Measure`.
+    `labels` (N,) are of the same samples in the same order, None where they have none. `through_sigmoid` names the
+    outputs that are only read through one. The rest is as in `Measure`.
     """
 
     metric: str
@@ -44,6 +46,7 @@ class Score:
     figures: tuple[Figure, ...] = ()
     chance: float | None = None
     one_answer: float | None = None
+    through_sigmoid: frozenset[str] = frozenset()
 
     @property
     def tells_apart(self) -> bool:
@@ -134,7 +137,13 @@ def score_of(answered: Answered, labels: Array | None = None, measured: Measure 
         figures=found.figures,
         chance=found.chance,
         one_answer=found.one_answer,
+        through_sigmoid=_through_sigmoid(answered),
     )
+
+
+def _through_sigmoid(answered: Answered) -> frozenset[str]:
+    names, shapes = [*answered.outputs], [(1, *part.shape[1:]) for part in answered.outputs.values()]
+    return frozenset(names[place] for place in through_sigmoid(answered.task, shapes))
 
 
 def _interval(found: Measure, answered: Answered, count: int) -> Interval:
@@ -170,9 +179,16 @@ def answers_only(sqnr_db: Mapping[str, float], recipe: Recipe) -> dict[str, floa
 
 
 def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:
-    """SQNR in decibels of each output, at most `CEILING_DB` either way, matched by order: quantizers may rename."""
+    """SQNR in decibels of each output, at most `CEILING_DB` either way, matched by order: quantizers may rename.
+
+    Of those that are only read through a sigmoid, as far as it tells their values apart.
+    """
     pairs = zip(float_score.outputs.items(), int8_score.outputs.values(), strict=True)
-    return {name: max(-CEILING_DB, min(CEILING_DB, sqnr_db(reference, got))) for (name, reference), got in pairs}
+    found = {}
+    for name, both in ((name, (reference, got)) for (name, reference), got in pairs):
+        one, other = map(as_seen, both) if name in float_score.through_sigmoid else both
+        found[name] = max(-CEILING_DB, min(CEILING_DB, sqnr_db(one, other)))
+    return found
 
 
 def one_sided(reference: Score | None) -> str:

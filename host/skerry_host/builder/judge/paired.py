@@ -23,13 +23,14 @@ from skerry_host.builder.judge.evaluate import Answered, Score, labels_of, real_
 from skerry_host.builder.judge.gates import loss
 from skerry_host.builder.judge.kept_classes import LEAST, MOST, KeptClass, kept_classes, waited_for
 from skerry_host.builder.judge.sequential import interval_at_any_time
-from skerry_host.builder.judge.signal import energies
+from skerry_host.builder.judge.signal import as_seen, energies
 from skerry_host.builder.judge.stopping import RISK, is_kept, is_missed, signs
 from skerry_host.builder.judge.tasks.base import Case, Measure, Remembered, View, view_of
 from skerry_host.builder.judge.tasks.table import has_seen, judged_outputs, measure, one_by_one, require
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Recipe
+from skerry_host.builder.recipe.through_sigmoid import through_sigmoid
 from skerry_host.builder.runtime.session import Sessions, is_stateful
 
 FIRST, GROWTH = 128, 1.25
@@ -224,8 +225,14 @@ class PairedEvaluation:
         answers.measured = found if start == 0 else None
         if found.marks is not None:
             answers.right[start:count] = found.marks
-        answers.energies[start:count] = _energies(reference, got)
-        answers.add_channels(reference, got)
+        seen, heard = self._seen(reference), self._seen(got)
+        answers.energies[start:count] = _energies(seen, heard)
+        answers.add_channels(seen, heard)
+
+    def _seen(self, outputs: Sequence[Array]) -> list[Array]:
+        """Outputs (N, ...) as far as they are told apart by who reads them."""
+        places = through_sigmoid(self._recipe.meaning, [(1, *part.shape[1:]) for part in outputs])
+        return [as_seen(part) if place in places else part for place, part in enumerate(outputs)]
 
     def _view(self, answers: "_Answers", chosen: Array) -> View:
         view = view_of(answers.graph, self._recipe.feeding, self._samples)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from skerry_agent.processing import Array
+from skerry_host.builder.recipe.through_sigmoid import SATURATED
 
 PART = 1 << 17
 CEILING_DB = 200.0
@@ -17,6 +18,12 @@ def sqnr_db(reference: Array, got: Array) -> float:
     Infinite where nothing differs, minus infinite where the reference is all zero or something is not finite.
     """
     return decibels(*energies(reference, got))
+
+
+def as_seen(values: Array) -> Array:
+    """Values as a sigmoid tells them apart; what is not finite stays so."""
+    seen: Array = np.clip(values, -SATURATED, SATURATED, where=np.isfinite(values), out=values.copy())
+    return seen
 
 
 def energies(reference: Array, got: Array) -> tuple[float, float]:

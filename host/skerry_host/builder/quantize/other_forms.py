@@ -36,7 +36,7 @@ def wider(
     for share in shares:
         chosen = weakest[: max(1, round(share * len(weakest)))]
         layers = tuple(name for name in chosen if name not in plan.keep_float)
-        if len(layers) > len(plan.int16_layers):
+        if set(layers) - set(plan.int16_layers):
             candidate = replace(plan, int16_layers=layers, quantizer=quantizer)
             yield f"16 bit in {_count(layers)}", candidate
             for name, rounded in rounding.choices(candidate):

@@ -19,12 +19,14 @@ from litert_quantizer.utils import qsv_utils
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.graph import Graph
+from skerry_host.builder.modelfile.saturating import saturating
 from skerry_host.builder.quantize.histogram import Histogram, clip_by_error, clip_by_share
 from skerry_host.builder.quantize.inputs import THREADS, Inputs, Runs
 from skerry_host.builder.quantize.quantizer import wide_ops
 from skerry_host.builder.quantize.step import Draft, Ranges, Step
 from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.recipe.through_sigmoid import SATURATED
 from skerry_host.builder.sources.load import SourceModel
 
 CHUNK = 8
@@ -38,14 +40,19 @@ HISTOGRAM_SAMPLES = 64
 def measure(source: SourceModel, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
     """The range of every activation by the plan's calibrator, or as it was trained.
 
-    An input's is what it must hold: no calibrator clips what a device hands in.
+    What only a sigmoid reads has no more than that tells apart, whatever the calibrator and the bits. An input's
+    is what it must hold: no calibrator clips what a device hands in.
     """
     trained = {name: _range(low, high) for name, (low, high) in source.trained.items()}
     tensors = [source.graph.tensors[index] for index in source.graph.inputs]
     runs = Runs(source, inputs, progress)
     limits = zip(tensors, _input_ranges(runs), strict=True)
     given = {tensor.name: _range(*found) for tensor, found in limits if tensor.dtype == "float32"}
-    return _measured(runs, plan) | given | trained
+    found = _measured(runs, plan)
+    for name in found.keys() & saturating(source.graph, source.through_sigmoid):
+        for end in found[name].values():
+            np.clip(end, -SATURATED, SATURATED, out=end)
+    return found | given | trained
 
 
 def _wide(graph: Graph, plan: Quantize) -> set[str]:

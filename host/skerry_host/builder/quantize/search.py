@@ -200,7 +200,8 @@ class _Search:
         for shares, front in ((SOME, self._tools.front), (ALL, ())):
             if self._done():
                 return
-            for candidate in wider(self._from(), self._weakest(), self._plan.quantizer, shares):
+            plan = self._from() if shares is SOME else self._anew()
+            for candidate in wider(plan, self._weakest(), self._plan.quantizer, shares):
                 yield iter([candidate])
                 if self._done():
                     return
@@ -208,6 +209,11 @@ class _Search:
                 yield iter([candidate])
                 if self._done():
                     return
+
+    def _anew(self) -> Quantize:
+        """The recipe's own plan with the best one's layers: what was best for 8 bits was a bargain with their noise."""
+        best = self._from()
+        return msgspec.structs.replace(self._plan, keep_float=best.keep_float, dense_by_row=best.dense_by_row)
 
     def _unformed(self) -> bool:
         return self._best is None or self._best.loss.floats > 0

@@ -49,7 +49,8 @@ class SourceModel:
 
     `quantized`: it computes on integers already, and is not changed. `onnx` is the float ONNX with fixed shapes that it
     was converted from, None for other sources. `trained`: ranges from quantization-aware training, which nothing may
-    change. The first `whole` outputs are never given in parts, each with a scale of its own.
+    change. The first `whole` outputs are never given in parts, each with a scale of its own. `through_sigmoid` names
+    the outputs that are only read through one.
     """
 
     data: bytes
@@ -63,6 +64,7 @@ class SourceModel:
     no_tflite: str = ""
     """Why `data` is a float ONNX: no converter turns it into TFLite, or no target asked for that (then empty)."""
     whole: int = 0
+    through_sigmoid: frozenset[str] = frozenset()
 
     @property
     def is_tflite(self) -> bool:

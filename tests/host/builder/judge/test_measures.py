@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -122,6 +123,14 @@ def test_the_form_is_the_one_that_was_asked_for():
     verdicts = run_gates(Measured(graph("int16"), quality(int8=0.5), "", plan), Budget(min_accuracy=0.9))
     assert verdicts[1].check.name == "int16 top1"
     assert verdicts[1].reason.startswith("int16 top1 50.00% is under")
+
+
+def test_the_signal_of_scores_is_what_a_sigmoid_tells_apart():
+    """Of -9000 and 3 only the second is a score that anybody sees; and what is not finite is not hidden."""
+    ours = dataclasses.replace(score(a=[-9000.0, 3.0]), through_sigmoid=frozenset({"a"}))
+    assert sqnr_by_output(ours, score(a=[-8.0, 3.0])) == {"a": CEILING_DB}
+    assert sqnr_by_output(ours, score(a=[-9000.0, -1.0]))["a"] < 10
+    assert sqnr_by_output(ours, score(a=[-8.0, np.nan])) == {"a": -CEILING_DB}
 
 
 def test_a_class_that_is_lost_is_a_refusal_however_good_the_metric_is():

@@ -340,6 +340,24 @@ def test_what_16_bit_left_to_the_weights_is_won_by_rounding_them_together():
 
 
 @pytest.mark.usefixtures("absent")
+def test_16_bit_in_all_layers_starts_from_the_recipes_own_settings():
+    """One scale per tensor lost fewest boxes in 8 bits; with it kept, 16 bit lost 16 % of them, without 4 %."""
+
+    def loss(_model: bytes, plan: Quantize) -> QuantizationLoss:
+        coarse = 0.0 if plan.per_channel else 3.0
+        if len(plan.int16_layers) == 9:
+            return QuantizationLoss(0.0, 30.0 - 5 * coarse)
+        return QuantizationLoss(0.5 - coarse / 10, 9.0)
+
+    def enough(model: bytes, plan: Quantize) -> bool:
+        return loss(model, plan).sqnr_db > 20
+
+    found = run(replace(world({}, mixed=True), loss=loss, enough=enough))
+    assert any(step.name == "one scale per tensor" and step.kept for step in found.steps)
+    assert (found.plan.per_channel, len(found.plan.int16_layers)) == (True, 9)
+
+
+@pytest.mark.usefixtures("absent")
 def test_a_search_for_the_best_gives_no_layer_16_bit_that_does_without():
     good = {"quantizer='auto'": QuantizationLoss(0.0, 20.0), **LOSSES}
     found = run(replace(world(good, mixed=True), thorough=True))
