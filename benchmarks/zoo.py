@@ -185,12 +185,18 @@ class Run:
         found, problem = self.figure(Path(made.file))
         made.value, made.bytes = found.get("value"), Path(made.file).stat().st_size
         made.problem = f"its figure: {problem}" if problem else ""
-        _status, told, _last = self.child([sys.executable, str(HERE / "zoo_speed.py"), made.file])
-        made.ms = float(told) if told.strip() else None
+        made.ms = self.milliseconds(Path(made.file))
         if made.file.endswith(".tflite"):
             _status, said, _last = self.skerry("edgetpu", "preflight", made.file)
             made.mapped = f"{said.get('mapped', '?')}/{said.get('ops', '?')}"
         return made
+
+    def milliseconds(self, file: Path) -> float | None:
+        """Of one inference; None of what no runtime here runs, such as a Keras file."""
+        if file.suffix not in {".tflite", ".onnx"}:
+            return None
+        _status, told, _last = self.child([sys.executable, str(HERE / "zoo_speed.py"), str(file)])
+        return float(told) if told.strip() else None
 
     def peer(self, tool: str, model: Path, inputs: Path) -> Made:
         """A peer's file and its figure."""
@@ -234,6 +240,7 @@ def visit(animal: Animal, work: Path, again: bool) -> Result:
         source = run.source()
         run.recipe(source)
         result.float_bytes = source.stat().st_size
+        result.float_ms = run.milliseconds(source)
         if animal.made_up:
             return _keep(kept, run.conversion(result))
         told, result.problem = run.figure(source)

@@ -14,8 +14,10 @@ The figure is the task's own where what is right is known (rendered text, spoken
 agreement with the float model, and is called so (agreement, matched boxes, same points, matched pixels). All files
 are judged on the same evaluation samples, which no calibration has seen. One budget for all, fixed beforehand: 1
 point, or 2 % of the float model's figure. *ms* are of one thread of an x86 core that others use, too: compare them
-within a row only. *Edge TPU*: operators that the preflight predicts to map. *(broken)*: the file runs, over the budget.
-*(int16)*: the build was refused in 8 bits, its advice was taken. *(onnx)*: the ONNX bundle.
+within a row only. Where a file is much slower than the float one its layers have activations of 16 bit, for which
+TFLite has no fast kernels: its gain is the size, and `keep_float` or `activations = "float"` may suit a device better.
+*Edge TPU*: operators that the preflight predicts to map. *(broken)*: the file runs, over the budget. *(int16)*: the
+build was refused in 8 bits, its advice was taken. *(onnx)*: the ONNX bundle.
 
 Faces and people are cut out of the few photographs that packages have, those at whom float models themselves hesitate
 left out (`benchmarks/zoo_photographs.py`); hands and eyes are drawn.
@@ -24,7 +26,7 @@ left out (`benchmarks/zoo_photographs.py`); hands and eyes are drawn.
 
 def page(results: list[Result], animals: dict[str, Animal]) -> str:
     """docs/zoo.md: the table, what was reached, and every refusal with its cause."""
-    parts = [HEAD, table(results), "## Refused\n"]
+    parts = [HEAD, table(results), _summary(results, len(animals)), "## Refused\n"]
     for r in results:
         if r.right is None and r.verdict != "converted":
             said = next((m.problem for m in r.ours if m.problem), r.problem)
@@ -37,23 +39,31 @@ def page(results: list[Result], animals: dict[str, Animal]) -> str:
     return "\n".join(parts)
 
 
+def _summary(results: list[Result], known: int) -> str:
+    tried = [r for r in results if r.value is not None]
+    built = sum(r.right is not None for r in tried)
+    rest = known - len(results)
+    more = f" The other {rest} entries of `benchmarks/zoo_models.py` have no result yet." if rest else ""
+    return f"{built} of {len(tried)} models with a figure are built within the budget.{more}\n"
+
+
 def table(results: list[Result]) -> str:
     """A row for each model."""
     lines = [
         (
-            "| model | figure | float | ours | int8 | MB | ms | Edge TPU"
+            "| model | figure | float | ours | int8 | MB | ms | ms float | Edge TPU"
             " | TFLiteConverter | bare quantizer | onnxruntime |"
         ),
-        "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|",
+        "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for r in results:
         best = r.right or next(iter(r.ours), None) or Made("skerry")
         by_tool = {peer.tool: peer for peer in r.peers}
         cells = [_cell(r, by_tool.get(tool)) for tool in ("tensorflow", "quantizer", "onnxruntime")]
         size = f"{best.bytes / 1e6:.2f}" if best.bytes else ""
-        ms = f"{best.ms:.1f}" if best.ms else ""
+        ms, float_ms = (f"{time:.2g}" if time else "" for time in (best.ms, r.float_ms))
         ours = f"{r.verdict}{_other_form(r)}"
-        figures = (r.name, r.metric, _number(r.value), ours, _number(best.value), size, ms, best.mapped)
+        figures = (r.name, r.metric, _number(r.value), ours, _number(best.value), size, ms, float_ms, best.mapped)
         lines.append(f"| {' | '.join([*figures, *cells])} |")
     return "\n".join(lines) + "\n"
 

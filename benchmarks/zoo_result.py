@@ -36,6 +36,7 @@ class Result:
     better: str = "higher"
     value: float | None = None
     float_bytes: int = 0
+    float_ms: float | None = None
     ours: list[Made] = field(default_factory=list)
     peers: list[Made] = field(default_factory=list)
     problem: str = ""
