@@ -148,6 +148,7 @@ class _Search:
     def __init__(self, plan: Quantize, tools: Tools) -> None:
         self._plan, self._tools = plan, tools
         self._best: _Best | None = None
+        self._last: _Best | None = None
         self._steps: list[SearchStep] = []
         self._weak: tuple[_Best, Sequence[str]] | None = None
 
@@ -203,6 +204,7 @@ class _Search:
             plan = self._from() if shares is SOME else self._anew()
             for candidate in wider(plan, self._weakest(), self._plan.quantizer, shares):
                 yield iter([candidate])
+                yield self._without_left()
                 if self._done():
                     return
             for candidate in islands(self._with_first_quantizer(), self._weakest(), front):
@@ -234,9 +236,18 @@ class _Search:
         if not left:
             return
         yield (
-            f"float in {', '.join(left[:3])}{' ...' if len(left) > 3 else ''}",
+            f"float in {_some(left)}",
             msgspec.structs.replace(self._best.plan, keep_float=(*self._best.plan.keep_float, *left)),
         )
+
+    def _without_left(self) -> Iterator[tuple[str, Quantize]]:
+        """The last that was tried, with what has no kernel of 16 bit named as float: it was float already."""
+        last = self._last
+        left = self._tools.left(last.model, last.plan) if last is not None and last.loss.floats else ()
+        if last is not None and left:
+            wide = tuple(name for name in last.plan.int16_layers if name not in left)
+            plan = msgspec.structs.replace(last.plan, int16_layers=wide, keep_float=(*last.plan.keep_float, *left))
+            yield f"{self._steps[-1].name}, float in {_some(left)}", plan
 
     def _weakest(self) -> Sequence[str]:
         """Of the best model: another is looked at only once there is a better one, for it takes long."""
@@ -271,8 +282,9 @@ class _Search:
         kept = before is None or loss.beats(before.loss, self._tools.noise)
         gained = 0.0 if before is None else loss.sqnr_db - before.loss.sqnr_db
         self._steps.append(SearchStep(name, loss.drop, loss.sqnr_db, gained, kept=kept, floats=loss.floats))
+        self._last = _Best(plan, model, loss)
         if kept:
-            self._best = _Best(plan, model, loss)
+            self._best = self._last
         return kept
 
     def _known(self, model: bytes, plan: Quantize) -> QuantizationLoss | None:
@@ -280,6 +292,10 @@ class _Search:
         best = self._best
         same = best is not None and model == best.model and plan.keep_float == best.plan.keep_float
         return best.loss if best is not None and same else None
+
+
+def _some(layers: Sequence[str]) -> str:
+    return ", ".join(layers[:3]) + (" ..." if len(layers) > 3 else "")
 
 
 def _failed(name: str, error: ModelError | None) -> SearchStep:

@@ -358,6 +358,22 @@ def test_16_bit_in_all_layers_starts_from_the_recipes_own_settings():
 
 
 @pytest.mark.usefixtures("absent")
+def test_what_has_no_kernel_of_16_bit_is_named_as_float_between_layers_that_have_it():
+    """A pose detector kept its boxes with 16 bit, but for three DEPTH_TO_SPACE that were float unasked: refused."""
+
+    def loss(_model: bytes, plan: Quantize) -> QuantizationLoss:
+        floats = int(bool(plan.int16_layers) and "exp" not in plan.keep_float)
+        return QuantizationLoss(0.0, 12.0 + 2 * len(plan.int16_layers), floats)
+
+    def enough(model: bytes, plan: Quantize) -> bool:
+        return loss(model, plan).within(QuantizationLoss(0.01, 25.0))
+
+    found = run(replace(world({}, mixed=True), loss=loss, enough=enough))
+    assert (found.plan.keep_float, len(found.plan.int16_layers)) == (("exp",), 9)
+    assert "16 bit in the weakest layer, float in exp" in [step.name for step in found.steps if step.kept]
+
+
+@pytest.mark.usefixtures("absent")
 def test_a_search_for_the_best_gives_no_layer_16_bit_that_does_without():
     good = {"quantizer='auto'": QuantizationLoss(0.0, 20.0), **LOSSES}
     found = run(replace(world(good, mixed=True), thorough=True))
