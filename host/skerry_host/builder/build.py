@@ -199,7 +199,7 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     )
     part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, _usual(candidate))
     covered = positives.remark(candidate.golden.golden, work.data.evaluation, measured.graph, recipe)
-    mixed = [] if quantized else mixed_remarks(chosen.model, chosen.plan, chosen.uniform)
+    mixed = [] if quantized else mixed_remarks(chosen.model, chosen.plan, chosen.uniform, chosen.reference)
     said = one_sided(None if quantized else chosen.compared.reference)
     warned = (far_above(measured.quality), coarse(measured, recipe.budget), said)
     remarks = (candidate.remark, candidate.golden.remark, covered, *warned, *mixed)
