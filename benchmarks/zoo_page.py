@@ -61,7 +61,7 @@ def table(results: list[Result]) -> str:
         by_tool = {peer.tool: peer for peer in r.peers}
         cells = [_cell(r, by_tool.get(tool)) for tool in ("tensorflow", "quantizer", "onnxruntime")]
         size = f"{best.bytes / 1e6:.2f}" if best.bytes else ""
-        ms, float_ms = (f"{time:.2g}" if time else "" for time in (best.ms, r.float_ms))
+        ms, float_ms = (f"{time:.3g}" if time else "" for time in (best.ms, r.float_ms))
         ours = f"{r.verdict}{_other_form(r)}"
         figures = (r.name, r.metric, _number(r.value), ours, _number(best.value), size, ms, float_ms, best.mapped)
         lines.append(f"| {' | '.join([*figures, *cells])} |")
