@@ -78,7 +78,7 @@ def test_a_model_that_misses_its_budget_is_not_looked_at_for_the_sake_of_a_rare_
     arrays = np.load(FASHION / "evaluation.npz")
     labels = arrays["labels"]
     rare = int(labels[0])
-    places = np.concatenate([np.flatnonzero(labels != rare), np.flatnonzero(labels == rare)[:8]])
+    places = np.concatenate([np.flatnonzero(labels != rare), np.flatnonzero(labels == rare)[:24]])
     samples = Samples.of(arrays["inputs"][places], truth=labels[places])
     recipe = replace(load_recipe(FASHION, "1.0.0").recipe, budget=Budget(min_accuracy=1.0))
     compared = PairedEvaluation(FLOAT, samples, recipe).compare((built.path / "model.tflite").read_bytes())
