@@ -11,7 +11,7 @@ from datetime import datetime
 from math import prod
 from pathlib import Path
 
-from skerry_agent.wire.manifest import TensorSpec
+from skerry_agent.wire.manifest import DETECTION, TensorSpec
 from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
@@ -119,15 +119,17 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     warnings = None if data is None else problems.take(lambda: _warnings(loaded, source, data))
     if problems or board is None or fitting is None or data is None or warnings is None or named is None:
         return None
-    read = replace(source, through_sigmoid=_through_sigmoid(named, source))
+    ranked = named.recipe.meaning.name == DETECTION
+    read = replace(source, through_sigmoid=_through_sigmoid(named, source), ranked=ranked)
     return Prepared(request, board, named, out, read, fitting[0], data, warnings, progress, fitting[1])
 
 
 def _through_sigmoid(loaded: LoadedRecipe, source: SourceModel) -> frozenset[str]:
-    """The names of the outputs of which only a sigmoid is read."""
+    """The names of the outputs of which only a sigmoid is read: by nothing in the model at the next sample, either."""
     outputs = [source.graph.tensors[index] for index in source.graph.outputs]
     places = through_sigmoid(loaded.recipe.meaning, [tensor.shape for tensor in outputs])
-    return frozenset(outputs[place].name for place in places)
+    fed_back, specs = {*loaded.recipe.feeding.feedback.values()}, source.graph.output_specs()
+    return frozenset(outputs[place].name for place in places if specs[place].name not in fed_back)
 
 
 def name_of(loaded: LoadedRecipe) -> str:

@@ -202,9 +202,10 @@ def classes_kept(measured: Measured, budget: Budget) -> GateResult:
     """No class is lost where the float model found it, however rare it is among the samples."""
     worst = min(measured.classes, key=lambda one: one.share)
     problems = lost_classes(measured.classes, budget.min_class_kept)
+    by_chance = "" if problems or worst.share >= budget.min_class_kept else " (may be chance)"
     check = Check(
         "worst class kept",
-        f"{worst.name}: {worst.kept} of {worst.found}",
+        f"{worst.name}: {worst.kept} of {worst.found}{by_chance}",
         f">= {budget.min_class_kept:.0%}",
         not problems,
     )

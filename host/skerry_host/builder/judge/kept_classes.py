@@ -6,6 +6,7 @@ Of 1,000 samples a class has ten, and a model that never answers it loses one po
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp, lgamma, log
 
 import numpy as np
 
@@ -20,6 +21,8 @@ one in a hundred."""
 
 MOST = 1024
 """Samples of a random order that are looked through for classes."""
+CHANCE = 0.01
+"""How often some class may look lost where none is: of a thousand, one mostly loses three of five by chance."""
 NAMED = 3
 """Classes that are named where many are lost."""
 
@@ -75,11 +78,23 @@ def waited_for(truth: Truth | None, meaning: Task) -> list[Array]:
 
 
 def lost_classes(every: Sequence[KeptClass], least: float) -> list[str]:
-    """What is wrong with the classes of which less than a share is left, the worst first."""
+    """What is wrong with the classes of which less than a share is left, and that by no chance, the worst first."""
+    found, kept = (sum(getattr(one, part) for one in every) for part in ("found", "kept"))
     lost = sorted((one for one in every if one.share < least), key=lambda one: one.share)
+    usual = {one.name: (kept - one.kept) / (found - one.found) if found > one.found else 1.0 for one in lost}
+    lost = [one for one in lost if _chance(one, max(usual[one.name], (1 + least) / 2)) * len(every) < CHANCE]
     said = [
         f"of {one.found} samples in which the float model finds {one.name}, the quantized one does in "
         f"{one.kept or 'none'}, under min_class_kept {least:.0%}"
         for one in lost[:NAMED]
     ]
     return said + ([f"and so with {len(lost) - NAMED} more classes"] if len(lost) > NAMED else [])
+
+
+def _chance(one: KeptClass, usual: float) -> float:
+    """How probable it is that no more of a class is kept where of others a share is."""
+    if usual >= 1:
+        return float(one.kept == one.found)
+    every = lgamma(one.found + 1)
+    ways = ((n, every - lgamma(n + 1) - lgamma(one.found - n + 1)) for n in range(one.kept + 1))
+    return sum(exp(log_ways + n * log(usual) + (one.found - n) * log(1 - usual)) for n, log_ways in ways)

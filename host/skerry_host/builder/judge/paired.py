@@ -187,13 +187,13 @@ class PairedEvaluation:
             return False
         if not own.by_sample or self._near_chance(count):
             return False
-        if any(there[self._order[:count]].sum() < LEAST for there in self._of_classes) and count < MOST:
-            return False
         marks, budget = (self._reference.right[:count], own.right[:count]), self._recipe.budget
         open_places = self._judged_places() if budget.min_sqnr_db is None else []
         others, opened = np.delete(own.energies[:count], open_places, axis=1), own.energies[:count, open_places]
         if is_missed(marks, others, budget, len(self._samples)):
-            return True
+            return True  # whatever classes it keeps
+        if any(there[self._order[:count]].sum() < LEAST for there in self._of_classes) and count < MOST:
+            return False
         return is_kept(marks, others, budget, len(self._samples)) and self._needs_no_signal(own, opened)
 
     def _needs_no_signal(self, own: "_Answers", opened: Array) -> bool:

@@ -11,10 +11,11 @@ _MOVES = {
 """Operators that move values and change none."""
 
 
-def saturating(graph: Graph, outputs: Collection[str] = ()) -> set[str]:
+def saturating(graph: Graph, outputs: Collection[str] = (), floats: Collection[int] = ()) -> set[str]:
     """The names of what operators write that only LOGISTIC reads, or who reads these outputs, or what moves it there.
 
-    Of SiLU, x times its sigmoid, x is none of them.
+    Of SiLU, x times its sigmoid, x is none of them. One of the operators `floats`, by index, which compute on float,
+    tells all numbers apart: the logarithm of its result, say, goes on where 8 bits end.
     """
     readers: dict[int, list[Op]] = defaultdict(list)
     for op in graph.ops:
@@ -24,7 +25,7 @@ def saturating(graph: Graph, outputs: Collection[str] = ()) -> set[str]:
     for op in reversed(graph.ops):
         for index in op.outputs:
             named = index in ends and graph.tensors[index].name in outputs
-            whole = all(_saturates(reader, found) for reader in readers[index])
+            whole = all(reader.index not in floats and _saturates(reader, found) for reader in readers[index])
             if whole and (named or (readers[index] and index not in ends)):
                 found.add(index)
     return {graph.tensors[index].name for index in found}

@@ -19,6 +19,7 @@ from litert_quantizer.utils import qsv_utils
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.graph import Graph
+from skerry_host.builder.modelfile.islands import named
 from skerry_host.builder.modelfile.saturating import saturating
 from skerry_host.builder.quantize.histogram import Histogram, clip_by_error, clip_by_share
 from skerry_host.builder.quantize.inputs import THREADS, Inputs, Runs
@@ -26,7 +27,7 @@ from skerry_host.builder.quantize.quantizer import wide_ops
 from skerry_host.builder.quantize.step import Draft, Ranges, Step
 from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.recipe.through_sigmoid import SATURATED
+from skerry_host.builder.recipe.through_sigmoid import SATURATED, SATURATED_WIDE
 from skerry_host.builder.sources.load import SourceModel
 
 CHUNK = 8
@@ -49,10 +50,21 @@ def measure(source: SourceModel, inputs: Inputs, plan: Quantize, progress: Progr
     limits = zip(tensors, _input_ranges(runs), strict=True)
     given = {tensor.name: _range(*found) for tensor, found in limits if tensor.dtype == "float32"}
     found = _measured(runs, plan)
-    for name in found.keys() & saturating(source.graph, source.through_sigmoid):
-        for end in found[name].values():
-            np.clip(end, -SATURATED, SATURATED, out=end)
+    _end_where_saturated(found, source, plan)
     return found | given | trained
+
+
+def _end_where_saturated(found: Ranges, source: SourceModel, plan: Quantize) -> None:
+    """Clip what only a sigmoid reads; of scores that are ranked by it the upper end counts."""
+    floats = {op.index for ops in named(source.graph, plan.keep_float).values() for op in ops}
+    inside = saturating(source.graph, floats=floats)
+    wide = {i for op in wide_ops(source.graph, plan) for i in op.outputs}
+    names = {source.graph.tensors[i].name for i in wide}
+    for name in found.keys() & saturating(source.graph, source.through_sigmoid, floats):
+        limit = SATURATED_WIDE if plan.activations == "int16" or name in names else SATURATED
+        highest = np.inf if source.ranked and name not in inside else limit
+        for end in found[name].values():
+            np.clip(end, -limit, highest, out=end)
 
 
 def _wide(graph: Graph, plan: Quantize) -> set[str]:

@@ -185,7 +185,7 @@ class _Search:
             yield other_quantizer(self._from())
         if self._unformed():
             yield self._islands()
-        if first and self._tools.mixed and not self._done():
+        if not self._first_made() and self._tools.mixed and not self._done():
             yield islands(self._plan, (), self._tools.front)
         if self._best is None:
             return
@@ -213,8 +213,13 @@ class _Search:
                     return
 
     def _anew(self) -> Quantize:
-        """The recipe's own plan with the best one's layers: what was best for 8 bits was a bargain with their noise."""
+        """The recipe's own plan with the best one's layers: what was best for 8 bits was a bargain with their noise.
+
+        Where that plan makes no model, the best one's is all that is known to.
+        """
         best = self._from()
+        if not self._first_made():
+            return best
         return msgspec.structs.replace(self._plan, keep_float=best.keep_float, dense_by_row=best.dense_by_row)
 
     def _unformed(self) -> bool:
@@ -225,9 +230,12 @@ class _Search:
 
     def _with_first_quantizer(self) -> Quantize:
         """The best plan with the recipe's quantizer, where that makes a model: another is slow, and as good."""
-        first_made = self._steps[0].drop is not None
         plan = self._from()
-        return msgspec.structs.replace(plan, quantizer=self._plan.quantizer) if first_made else plan
+        return msgspec.structs.replace(plan, quantizer=self._plan.quantizer) if self._first_made() else plan
+
+    def _first_made(self) -> bool:
+        """Whether the recipe's own plan makes a model."""
+        return self._steps[0].drop is not None
 
     def _islands(self) -> Iterator[tuple[str, Quantize]]:
         if self._best is None or not self._tools.mixed:

@@ -5,12 +5,16 @@ what lies between -5 and 5. Their own decoders cut such logits off, too (score_c
 """
 
 from collections.abc import Sequence
-from math import prod
+from math import exp, prod
 
 from skerry_host.builder.recipe.recipe import Task
 
 SATURATED = 8.0
 """From here on a sigmoid is 0 or 1 to 3.4 parts in 10,000, less than half a step of the 8 bits that LOGISTIC writes."""
+SATURATED_WIDE = 12.0
+"""The same for 16 bits: half a step of what LOGISTIC writes then is reached at 11.1."""
+_SURE = 1 / (1 + exp(-(SATURATED - 1)))
+"""A score that is decided on lies well before the end of the range: 0.99909."""
 _APART = {"ssd", "cells", "anchors", "boxes"}
 """Decoders of detectors whose scores are an output of their own."""
 
@@ -19,8 +23,11 @@ def through_sigmoid(task: Task, shapes: Sequence[tuple[int, ...]]) -> frozenset[
     """The places of these outputs, given the shape (1, ...) of each.
 
     Not those of several classes of which the largest is the answer: where two are over the limit they would be equal.
+    None where `min_score` is so near to 0 or 1 that the end of the range would decide.
     """
     spec = task.postprocess
+    if not 1 - _SURE <= spec.min_score <= _SURE:
+        return frozenset()
     places = set[int]()
     if spec.activation == "sigmoid":
         places = _by_activation(task, shapes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.constants import DTYPES
+from skerry_host.builder.modelfile.parts import NONE, activation_of
 
 _ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "ADD": np.add,
@@ -32,16 +33,20 @@ _ELEMENTWISE: dict[str, Callable[..., Array]] = {
 
 
 def evaluate(name: str, op: Any, got: list[Array]) -> Array | None:
-    """What an operator makes of constants; None for one that is not known here."""
+    """What an operator makes of constants; None for one that is not known here, or that does something more."""
+    if activation_of(op) != NONE:
+        return None
     if name in _ELEMENTWISE:
         return np.asarray(_ELEMENTWISE[name](*got))
     count = _COUNTED.get(name)
-    return None if count is None else count(got, op.builtinOptions)
+    return (
+        None if count is None or (name in _BY_OPTIONS and op.builtinOptions is None) else count(got, op.builtinOptions)
+    )
 
 
 def _sliced(got: list[Array], options: Any) -> Array | None:
-    """STRIDED_SLICE by the masks of its options; None with those for an ellipsis or a new axis."""
-    if options.ellipsisMask or options.newAxisMask:
+    """STRIDED_SLICE by the masks of its options; None with those for an ellipsis or a new axis, or ends by length."""
+    if options.ellipsisMask or options.newAxisMask or options.offset:
         return None
     places: list[slice | int] = []
     for axis, (begin, end, step) in enumerate(zip(*map(np.ravel, got[1:]), strict=True)):
@@ -49,7 +54,7 @@ def _sliced(got: list[Array], options: Any) -> Array | None:
             mask >> axis & 1 for mask in (options.beginMask, options.endMask, options.shrinkAxisMask)
         )
         whole = slice(None if begins else int(begin), None if ends else int(end), int(step))
-        places.append(int(begin) if shrinks else whole)
+        places.append((0 if begins else int(begin)) if shrinks else whole)
     return np.asarray(got[0][tuple(places)])
 
 
@@ -59,8 +64,15 @@ def _piece(got: list[Array], _options: Any) -> Array:
     return got[0][tuple(map(slice, begin, ends))]
 
 
+def _reshaped(got: list[Array], options: Any) -> Array | None:
+    """By the second input; old files have the shape in the options alone."""
+    shape = got[1] if len(got) > 1 else None if options is None else options.newShape
+    return None if shape is None else got[0].reshape(tuple(int(n) for n in np.ravel(shape)))
+
+
 def _taken(got: list[Array], options: Any) -> Array | None:
-    return None if options.batchDims else np.take(got[0], got[1], options.axis)
+    axis, batch = (0, 0) if options is None else (options.axis, options.batchDims)
+    return None if batch else np.take(got[0], got[1], axis)
 
 
 def _cast(got: list[Array], options: Any) -> Array | None:
@@ -74,7 +86,7 @@ def _product(got: list[Array], options: Any) -> Array:
 
 
 _COUNTED: dict[str, Callable[[list[Array], Any], Array | None]] = {
-    "RESHAPE": lambda got, _options: got[0].reshape(tuple(got[1])),
+    "RESHAPE": _reshaped,
     "CONCATENATION": lambda got, options: np.concatenate(got, options.axis),
     "PACK": lambda got, options: np.stack(got, options.axis),
     "EXPAND_DIMS": lambda got, _options: np.expand_dims(got[0], int(np.ravel(got[1])[0])),
@@ -84,3 +96,5 @@ _COUNTED: dict[str, Callable[[list[Array], Any], Array | None]] = {
     "GATHER": _taken,
     "REDUCE_PROD": _product,
 }
+_BY_OPTIONS = {"CONCATENATION", "PACK", "CAST", "STRIDED_SLICE", "REDUCE_PROD"}
+"""Of these nothing is known where a file has no options."""

@@ -11,16 +11,18 @@ from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.constants import DTYPES, add_buffer, constant
 from skerry_host.builder.modelfile.links import drop_unread, kinds
 from skerry_host.builder.rewrite.counting import evaluate
+from skerry_host.builder.rewrite.first_axes import FirstAxes
 
 
 def fold_shapes(model: Any) -> str | None:
-    """Write SHAPE of tensors without an open axis, and what is counted from them alone, as constants."""
-    main, names = model.subgraphs[0], kinds(model)
+    """Write SHAPE of tensors without an open axis but the batch, and what is counted from them alone, as constants."""
+    main, names, axes = model.subgraphs[0], kinds(model), FirstAxes(model)
     wanted, folded, kept = {int(i) for i in main.outputs}, set[int](), []
     for op in main.operators or []:
-        values = _values(model, names[op.opcodeIndex], op, folded)
-        written = [int(i) for i in op.outputs]
-        if values is None or len(written) != 1 or written[0] in wanted:
+        name, written = names[op.opcodeIndex], [int(i) for i in op.outputs]
+        whole = name != "SHAPE" or axes.known(int(op.inputs[0]))
+        values = _values(model, name, op, folded) if whole else None
+        if values is None or not values.size or len(written) != 1 or written[0] in wanted:
             kept.append(op)
             continue
         tensor = main.tensors[written[0]]
@@ -46,6 +48,5 @@ def _values(model: Any, name: str, op: Any, folded: set[int]) -> Array | None:
     return evaluate(name, op, known) if len(known) == len(got) else None
 
 
-def _shape(tensor: Any, dtype: Any) -> Array | None:
-    free = tensor.shapeSignature is not None and any(int(n) < 0 for n in tensor.shapeSignature)
-    return None if free or tensor.shape is None else np.array([int(n) for n in tensor.shape], dtype)
+def _shape(tensor: Any, dtype: Any) -> Array:
+    return np.array([int(n) for n in tensor.shape], dtype)

@@ -57,8 +57,8 @@ REWRITES: tuple[Rewrite, ...] = (
     flatten_biases,
     grouped_to_depthwise,
     fuse_clamps,
+    fold_shapes,  # while it can be told which open axes are the batch
     fixed_batch,
-    fold_shapes,
     signature,
 )
 

@@ -50,7 +50,7 @@ class SourceModel:
     `quantized`: it computes on integers already, and is not changed. `onnx` is the float ONNX with fixed shapes that it
     was converted from, None for other sources. `trained`: ranges from quantization-aware training, which nothing may
     change. The first `whole` outputs are never given in parts, each with a scale of its own. `through_sigmoid` names
-    the outputs that are only read through one.
+    the outputs that are only read through one; `ranked`: of them the larger ones count more, as of boxes that overlap.
     """
 
     data: bytes
@@ -65,6 +65,7 @@ class SourceModel:
     """Why `data` is a float ONNX: no converter turns it into TFLite, or no target asked for that (then empty)."""
     whole: int = 0
     through_sigmoid: frozenset[str] = frozenset()
+    ranked: bool = False
 
     @property
     def is_tflite(self) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 from msgspec.structs import replace
 
 from skerry_host.builder.build import Build
@@ -41,7 +42,7 @@ def test_a_class_is_counted_where_the_float_model_is_right_and_often_enough():
 
 
 def test_where_many_are_lost_the_worst_are_named():
-    every = [KeptClass(f"c{at}", 10, at) for at in range(9)]
+    every = [KeptClass(f"c{at}", 100, 10 * at) for at in range(9)]
     told = lost_classes(every, 0.5)
     assert [line.split(", ")[0][-2:] for line in told[:3]] == ["c0", "c1", "c2"]
     assert "in none, under" in told[0]
@@ -60,6 +61,30 @@ def test_classes_of_many_are_not_waited_for():
     assert waited_for(None, MEANING) == []
 
 
+@pytest.mark.parametrize(("count", "alike"), [(2000, 0.9), (6000, 0.93)])
+def test_of_many_classes_some_lose_most_of_a_few_samples_by_chance(count: int, alike: float):
+    """A thousand classes, and answers that differ at random: no class is lost."""
+    random = np.random.default_rng(2)
+    for _again in range(10):
+        one, other = random.integers(0, 1000, (2, count))
+        got = np.where(random.random(count) < alike, one, other)
+        found, kept = np.bincount(one, minlength=1000), np.bincount(one[one == got], minlength=1000)
+        every = [KeptClass(str(at), int(found[at]), int(kept[at])) for at in np.flatnonzero(found >= 5)]
+        assert not lost_classes(every, 0.5)
+        assert lost_classes([*every, KeptClass("lost", 8, 0)], 0.5)
+
+
+def test_a_model_that_misses_its_budget_is_not_looked_at_for_the_sake_of_a_rare_class(built: Build):
+    arrays = np.load(FASHION / "evaluation.npz")
+    labels = arrays["labels"]
+    rare = int(labels[0])
+    places = np.concatenate([np.flatnonzero(labels != rare), np.flatnonzero(labels == rare)[:24]])
+    samples = Samples.of(arrays["inputs"][places], truth=labels[places])
+    recipe = replace(load_recipe(FASHION, "1.0.0").recipe, budget=Budget(min_accuracy=1.0))
+    compared = PairedEvaluation(FLOAT, samples, recipe).compare((built.path / "model.tflite").read_bytes())
+    assert compared.sampling.samples == FIRST
+
+
 def test_a_build_that_loses_a_rare_class_misses_its_budget(built: Build):
     """Three in a hundred samples are of it: answering it never cost three points, of five that the recipe allows."""
     arrays = np.load(FASHION / "evaluation.npz")
@@ -76,3 +101,11 @@ def test_a_build_that_loses_a_rare_class_misses_its_budget(built: Build):
     assert within_budget(compared, recipe)
     lost = tuple(KeptClass(one.name, one.found, 0) for one in compared.classes)
     assert not within_budget(dataclasses.replace(compared, classes=lost), recipe)
+
+
+def test_a_class_of_a_hundred_thousand_samples_is_judged_as_well():
+    every = [KeptClass("cat", 100_000, 40_000), KeptClass("dog", 100_000, 99_000)]
+    assert [line.split(", ")[0] for line in lost_classes(every, 0.5)] == [
+        "of 100000 samples in which the float model finds cat"
+    ]
+    assert lost_classes([KeptClass("cat", 6, 0)], 0.5)  # alone, too

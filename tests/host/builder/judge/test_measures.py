@@ -146,6 +146,10 @@ def test_a_class_that_is_lost_is_a_refusal_however_good_the_metric_is():
         True,
     )
     assert "of 6 samples in which the float model finds dog" in gate.reason
+    few = (*(KeptClass(str(at), 90, 80) for at in range(300)), KeptClass("dog", 5, 2))
+    every = run_gates(Measured(graph(), quality(), "", classes=few), Budget())
+    (kept_gate,) = (one for one in every if one.check.name == "worst class kept")
+    assert (kept_gate.check.value, kept_gate.reason) == ("dog: 2 of 5 (may be chance)", "")
     lax = run_gates(Measured(graph(), quality(), "", classes=kept), Budget(min_class_kept=0.3))
     assert not [one.reason for one in lax if one.reason]
 

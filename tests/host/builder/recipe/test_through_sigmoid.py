@@ -29,6 +29,13 @@ CASES = {
         [(1, 63), (1, 1)],
         {1},
     ),
+    "scores that must be nearer to 1 than the range goes": (
+        "multilabel",
+        {**SIGMOID, "min_score": 0.9999},
+        [(1, 5)],
+        set(),
+    ),
+    "scores that may be nearer to 0": ("multilabel", {**SIGMOID, "min_score": 0.0001}, [(1, 5)], set()),
     "an output that is not there": ("multilabel", {**SIGMOID, "output": 3}, [(1, 5)], set()),
 }
 

@@ -226,6 +226,81 @@ def test_a_shape_with_an_open_axis_stays_one():
     assert kinds(write_model(model)) == ["ABS", "SHAPE", "STRIDED_SLICE", "MUL", "PACK", "RESHAPE"]
 
 
+def test_rows_of_all_frames_are_no_batch_though_the_converter_writes_1_for_both():
+    """(-1, 6, 4) reshaped to (-1, 4): its first axis is 6 once the batch is 1, and the file says 1."""
+
+    def rows_counted(m: FloatMaker) -> str:
+        rows = op(m, "RESHAPE", ["x", m.constant("rows", [-1, 4], "int32")], options("Reshape"), (1, 4))
+        shape = m.tensor("shape", (2,), "int32", scale=0)
+        m.op("SHAPE", [rows], [shape], 1, options("Shape", outType=schema.TensorType.INT32))
+        whole = m.tensor("whole", (3,), "int32", scale=0)
+        how = options("Concatenation", axis=0)
+        m.op("CONCATENATION", [m.constant("one", [1], "int32"), shape], [whole], 1, how)
+        return op(m, "RESHAPE", [rows, whole], options("Reshape"))
+
+    model = read_model(graph(rows_counted))
+    for tensor, signature in zip(model.subgraphs[0].tensors, ([-1, 6, 4], None, [-1, 4]), strict=False):
+        tensor.shapeSignature = None if signature is None else np.array(signature, np.int32)
+    before = write_model(model)
+    after = rewritten(before)
+    assert "SHAPE" in kinds(after)
+    np.testing.assert_array_equal(answers(after, SAMPLES), answers(before, SAMPLES))
+
+
+def test_a_shape_behind_an_open_batch_is_known():
+    model = read_model(graph(reshaped_by_its_own_shape))
+    for tensor in model.subgraphs[0].tensors[:2]:
+        tensor.shapeSignature = np.array([-1, 6, 4], np.int32)
+    rewrite(model)
+    assert kinds(write_model(model)) == ["RESHAPE"]
+
+
+def _integers(m: FloatMaker, kind: str, reads: list[str], how: object, size: int) -> str:
+    name = m.tensor(f"{kind}{len(m._graph.tensors)}", (size,), "int32", scale=0)
+    m.op(kind, reads, [name], 1, how)
+    return name
+
+
+def _of_shape(kind: str, given: dict[str, list[int]], how: object = None, size: int = 3) -> Callable[[FloatMaker], str]:
+    """x reshaped by what an operator makes of its shape, and as many ones as that lacks."""
+
+    def made(m: FloatMaker) -> str:
+        shape = _integers(m, "SHAPE", ["x"], options("Shape", outType=schema.TensorType.INT32), 3)
+        found = _integers(m, kind, [shape, *(m.constant(n, v, "int32") for n, v in given.items())], how, size)
+        whole = _integers(
+            m, "CONCATENATION", [found, m.constant("rest", [-1], "int32")], options("Concatenation", axis=0), size + 1
+        )
+        return op(m, "RESHAPE", ["x", whole], options("Reshape"), (1, 1, 24))
+
+    return made
+
+
+def _slice(begin: int, end: int, step: int, size: int, **how) -> Callable[[FloatMaker], str]:
+    return _of_shape(
+        "STRIDED_SLICE", {"from": [begin], "to": [end], "by": [step]}, options("StridedSlice", **how), size
+    )
+
+
+COUNTED = {
+    "a GATHER without options": _of_shape("GATHER", {"at": [0, 2, 1]}),
+    "a RESHAPE with the shape in its options": _of_shape("RESHAPE", {}, options("Reshape", newShape=[3])),
+    "a CAST without options": _of_shape("CAST", {}),
+    "an end that is a length": _slice(1, 2, 1, 2, offset=True),
+    "a slice of nothing": _slice(0, 0, 1, 0),
+    "a slice backwards, beyond the start": _slice(-1, -9, -1, 3),
+    "a slice backwards by its masks": _slice(0, 0, -1, 3, beginMask=1, endMask=1),
+    "a sum that is clamped": _of_shape("ADD", {"less": [0, -5, 0]}, options("Add", fusedActivationFunction=RELU)),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_what_is_counted_of_shapes_is_what_the_runtime_counts(case: str):
+    data = graph(COUNTED[case])
+    before, after = answers(data, SAMPLES), answers(rewritten(data), SAMPLES)
+    assert before.shape == after.shape
+    np.testing.assert_array_equal(before, after)
+
+
 def test_a_division_by_zero_stays_one():
     data = graph(lambda m: op(m, "DIV", ["x", m.constant("by", [1.0, 0.0, 2.0, 3.0])], options("Div")))
     assert kinds(rewritten(data)) == ["DIV"]
