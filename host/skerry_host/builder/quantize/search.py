@@ -149,6 +149,7 @@ class _Search:
         self._plan, self._tools = plan, tools
         self._best: _Best | None = None
         self._last: _Best | None = None
+        self._missed: _Best | None = None
         self._steps: list[SearchStep] = []
         self._weak: tuple[_Best, Sequence[str]] | None = None
 
@@ -176,6 +177,7 @@ class _Search:
             return
         loss = self._tools.loss(model, self._plan)
         self._best = _Best(self._plan, model, loss)
+        self._missed = None if self._tools.thorough else self._best  # or there would be no search
         self._steps.append(SearchStep(name, loss.drop, loss.sqnr_db, 0.0, kept=True, floats=loss.floats))
 
     def _stages(self) -> Iterator[Iterator[tuple[str, Quantize]]]:
@@ -266,7 +268,11 @@ class _Search:
 
     def _done(self) -> bool:
         best = self._best
-        return best is not None and best.loss.within(self._tools.budget) and self._tools.enough(best.model, best.plan)
+        if best is None or not best.loss.within(self._tools.budget):
+            return False
+        enough = self._tools.enough(best.model, best.plan)
+        self._missed = None if enough else best
+        return enough
 
     def _try_all(self, stage: Iterator[tuple[str, Quantize]]) -> tuple[bool, bool]:
         """Whether a candidate of a stage was better, and whether the tries are used up."""
@@ -287,13 +293,21 @@ class _Search:
             self._steps.append(_failed(name, error))
             return False
         before = self._best
-        kept = before is None or loss.beats(before.loss, self._tools.noise)
+        kept = before is None or loss.beats(before.loss, self._tools.noise) or self._reaches(loss, before.loss)
         gained = 0.0 if before is None else loss.sqnr_db - before.loss.sqnr_db
         self._steps.append(SearchStep(name, loss.drop, loss.sqnr_db, gained, kept=kept, floats=loss.floats))
         self._last = _Best(plan, model, loss)
         if kept:
             self._best = self._last
         return kept
+
+    def _reaches(self, loss: QuantizationLoss, best: QuantizationLoss) -> bool:
+        """Whether a model looks to be within the budget and the best so far does not, or was evaluated and is not.
+
+        Then it is worth being evaluated, even if it is better by noise only.
+        """
+        missed = self._missed is not None and self._missed is self._best and loss.drop < best.drop
+        return loss.within(self._tools.budget) and (missed or not best.within(self._tools.budget))
 
     def _known(self, model: bytes, plan: Quantize) -> QuantizationLoss | None:
         """What the best model loses, if this is the same: many a setting changes nothing in a model."""

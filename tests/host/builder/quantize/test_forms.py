@@ -374,6 +374,34 @@ def test_what_has_no_kernel_of_16_bit_is_named_as_float_between_layers_that_have
 
 
 @pytest.mark.usefixtures("absent")
+def test_what_looks_to_be_within_the_budget_is_evaluated_though_it_is_better_by_noise_only():
+    """Bias correction lost 3.4 % of a detector's boxes in place of 3.9, the limit was 3.7, and 16 bit was taken."""
+
+    def loss(_model: bytes, plan: Quantize) -> QuantizationLoss:
+        return QuantizationLoss(0.009 if plan.bias_correction else 0.011, 16.0)
+
+    tools = replace(world({}, mixed=True), loss=loss, enough=lambda _m, plan: plan.bias_correction, noise=0.01)
+    found = run(tools)
+    assert found.plan.bias_correction
+    assert not found.plan.int16_layers
+
+
+@pytest.mark.usefixtures("absent")
+def test_where_the_best_was_evaluated_in_vain_the_next_is_though_it_is_better_by_noise_only():
+    drops = {"equalize": 0.008, "bias_correction": 0.006, "together": 0.004}
+
+    def loss(_model: bytes, plan: Quantize) -> QuantizationLoss:
+        settings = {"equalize": plan.equalize, "bias_correction": plan.bias_correction}
+        settings["together"] = plan.rounding == "together"
+        return QuantizationLoss(min([0.009, *(drops[name] for name, on in settings.items() if on)]), 16.0)
+
+    tools = replace(world({}, mixed=True), loss=loss, enough=lambda _m, plan: plan.rounding == "together", noise=0.01)
+    found = run(tools)
+    assert found.plan.rounding == "together"
+    assert not found.plan.int16_layers
+
+
+@pytest.mark.usefixtures("absent")
 def test_a_search_for_the_best_gives_no_layer_16_bit_that_does_without():
     good = {"quantizer='auto'": QuantizationLoss(0.0, 20.0), **LOSSES}
     found = run(replace(world(good, mixed=True), thorough=True))
