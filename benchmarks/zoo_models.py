@@ -19,6 +19,10 @@ FACES = {
     "decoder": "ssd", "activation": "sigmoid", "strides": [8, 16], "per_cell": [2, 6], "min_score": 0.5, "max_iou": 0.3,
 }  # fmt: skip
 FULL_RANGE = {**FACES, "strides": [4], "per_cell": [1]}
+WEIGHTS = (
+    "rounding the weights alone to 8 bits, with a scale for each output channel and all else in float, "
+    "already loses {} of the boxes"
+)
 POINTS = {"columns": "xy-", "units": "pixels"}
 FACE_POINTS = {**POINTS, "presence_activation": "sigmoid"}
 ZOO: tuple[Animal, ...] = (
@@ -48,6 +52,7 @@ ZOO: tuple[Animal, ...] = (
         "hands",
         preprocess={**UNIT, "resize": "letterbox"},
         postprocess=FACES,
+        checked=WEIGHTS.format("2.8 %"),
     ),
     _mediapipe(
         "palm-detection-full",
@@ -134,6 +139,7 @@ ZOO: tuple[Animal, ...] = (
         "faces",
         preprocess=PERIOD,
         postprocess={**FACES, "strides": [16, 32]},
+        checked=WEIGHTS.format("3.7 %"),
     ),
     Animal(
         "face-landmark-old",
