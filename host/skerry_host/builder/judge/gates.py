@@ -18,6 +18,8 @@ FORMS = {"int8": "int8", "int16": "int16", "float": "8-bit weights"}
 """What a model's numbers are, for people, by the activations that were asked for."""
 MIN_STEPS = 2.0
 """A block of channels whose values span fewer steps of its scale has two or three values left."""
+WORST_SQNR = "worst SQNR"
+"""The name of the gate that asks for a signal."""
 FAR_ABOVE = 0.05
 """An int8 model that is so much better than the float one, beyond both intervals, is no good fortune."""
 
@@ -245,7 +247,7 @@ def signal(measured: Measured, budget: Budget) -> GateResult:
     reached, limit = told_apart(lambda value, digits: f"{value:.{digits}f}", worst, budget.least_sqnr_db, 1)
     advice = f"output {name} has {reached} dB SQNR, under min_sqnr_db {limit}"
     wanted = f">= {limit} dB" if needed else f"none, judged by {measured.quality.metric}"
-    return _result(Check("worst SQNR", f"{reached} dB", wanted, ok), advice, lost_signal=True)
+    return _result(Check(WORST_SQNR, f"{reached} dB", wanted, ok), advice, lost_signal=True)
 
 
 def unsettled(signals: Mapping[str, float], budget: Budget, followed: frozenset[str]) -> Mapping[str, float]:

@@ -14,7 +14,7 @@ from skerry_host.builder.diagnose.advice import Tried, least_db, notable, remedi
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.edgetpu.preflight import Outcome, Preflight
 from skerry_host.builder.judge.evaluate import Score
-from skerry_host.builder.judge.gates import far_above
+from skerry_host.builder.judge.gates import WORST_SQNR, far_above
 from skerry_host.builder.judge.tasks.base import Case, View
 from skerry_host.builder.judge.tasks.classification import class_of, scores_of
 from skerry_host.builder.modelfile.cost import Cost, costs, size
@@ -74,6 +74,11 @@ class TargetFacts:
     float_latency: Latency | None
     preflight: Preflight | None = None
     pictures: tuple[Picture, ...] = ()
+
+    @property
+    def signal_limit(self) -> str:
+        """What the gate asked of the SQNR: a number, or nothing where the metric judges that output."""
+        return next((check.limit for check in self.checks if check.name == WORST_SQNR), "none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from skerry_host.builder.build import Build, BuildRequest, build
 from skerry_host.builder.diagnose.advice import Tried
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.judge.evaluate import Score
+from skerry_host.builder.judge.gates import WORST_SQNR
 from skerry_host.builder.modelfile.cost import Cost, costs
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor, describe
 from skerry_host.builder.modelfile.tflite import read_model
@@ -201,6 +203,12 @@ def test_a_report_needs_nothing_from_elsewhere(built: Build):
         "Operators",
     ):
         assert words in page
+
+
+def test_the_card_of_the_signal_names_the_limit_of_its_gate(built: Build):
+    """It said "at least 15 dB" of a detector that had 11.7 and passed: its boxes were judged by the metric."""
+    (limit,) = {one.limit for one in built.record.checks if one.name == WORST_SQNR}
+    assert f"signal to quantization noise ratio, limit {escape(limit)}<" in built.report
 
 
 def test_a_refused_build_leaves_its_report_where_it_was_asked_for(make_recipe, tmp_path: Path, capsys):
