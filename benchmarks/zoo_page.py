@@ -20,7 +20,8 @@ TFLite has no fast kernels: its gain is the size, and `keep_float` or `activatio
 build was refused in 8 bits, its advice was taken. *(onnx)*: the ONNX bundle.
 
 Faces and people are cut out of the few photographs that packages have, those at whom float models themselves hesitate
-left out (`benchmarks/zoo_photographs.py`); hands and eyes are drawn.
+left out (`benchmarks/zoo_photographs.py`); hands and eyes are drawn. Results are kept model by model, so rows may be
+of different days and commits; `--again` makes them anew.
 """
 
 
