@@ -253,8 +253,9 @@ class _Search:
     def _without_left(self) -> Iterator[tuple[str, Quantize]]:
         """The last that was tried, with what has no kernel of 16 bit named as float: it was float already."""
         last = self._last
-        left = self._tools.left(last.model, last.plan) if last is not None and last.loss.floats else ()
-        if last is not None and left:
+        if last is None or not last.loss.floats:
+            return
+        if left := self._tools.left(last.model, last.plan):
             wide = tuple(name for name in last.plan.int16_layers if name not in left)
             plan = msgspec.structs.replace(last.plan, int16_layers=wide, keep_float=(*last.plan.keep_float, *left))
             yield f"{self._steps[-1].name}, float in {_some(left)}", plan
@@ -290,6 +291,7 @@ class _Search:
             model = self._tools.make(plan)
             loss = self._known(model, plan) or self._tools.loss(model, plan)
         except ModelError as error:
+            self._last = None
             self._steps.append(_failed(name, error))
             return False
         before = self._best
@@ -306,7 +308,7 @@ class _Search:
 
         Then it is worth being evaluated, even if it is better by noise only.
         """
-        missed = self._missed is not None and self._missed is self._best and loss.drop < best.drop
+        missed = self._missed is self._best and loss.drop < best.drop
         return loss.within(self._tools.budget) and (missed or not best.within(self._tools.budget))
 
     def _known(self, model: bytes, plan: Quantize) -> QuantizationLoss | None:

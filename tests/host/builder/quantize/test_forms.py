@@ -402,6 +402,24 @@ def test_where_the_best_was_evaluated_in_vain_the_next_is_though_it_is_better_by
 
 
 @pytest.mark.usefixtures("absent")
+def test_what_cannot_be_made_leaves_nothing_float_by_name():
+    """The candidate before it was taken up again, under the name of the one that had failed."""
+    base = world({}, mixed=True)
+
+    def make(plan: Quantize) -> bytes:
+        if len(plan.int16_layers) == 9:
+            raise ModelError("no room", code="quantizer")
+        return base.make(plan)
+
+    def loss(_model: bytes, plan: Quantize) -> QuantizationLoss:
+        return QuantizationLoss(0.5, 9.0, floats=int(bool(plan.keep_float)))
+
+    names = [step.name for step in run(replace(base, make=make, loss=loss)).steps]
+    assert "16 bit in the 9 weakest layers" in names
+    assert not [name for name in names if name.startswith("16 bit in the 9") and "float in" in name]
+
+
+@pytest.mark.usefixtures("absent")
 def test_a_search_for_the_best_gives_no_layer_16_bit_that_does_without():
     good = {"quantizer='auto'": QuantizationLoss(0.0, 20.0), **LOSSES}
     found = run(replace(world(good, mixed=True), thorough=True))
