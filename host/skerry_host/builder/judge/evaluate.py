@@ -142,8 +142,9 @@ def score_of(answered: Answered, labels: Array | None = None, measured: Measure 
 
 
 def _through_sigmoid(answered: Answered) -> frozenset[str]:
-    names, shapes = [*answered.outputs], [(1, *part.shape[1:]) for part in answered.outputs.values()]
-    return frozenset(names[place] for place in through_sigmoid(answered.task, shapes))
+    names = [*answered.outputs]
+    places = through_sigmoid(answered.task, [part.shape for part in answered.outputs.values()])
+    return frozenset(names[place] for place in places)
 
 
 def _interval(found: Measure, answered: Answered, count: int) -> Interval:
@@ -185,9 +186,9 @@ def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:
     """
     pairs = zip(float_score.outputs.items(), int8_score.outputs.values(), strict=True)
     found = {}
-    for name, both in ((name, (reference, got)) for (name, reference), got in pairs):
-        one, other = map(as_seen, both) if name in float_score.through_sigmoid else both
-        found[name] = max(-CEILING_DB, min(CEILING_DB, sqnr_db(one, other)))
+    for (name, reference), got in pairs:
+        seen = (as_seen(reference), as_seen(got)) if name in float_score.through_sigmoid else (reference, got)
+        found[name] = max(-CEILING_DB, min(CEILING_DB, sqnr_db(*seen)))
     return found
 
 

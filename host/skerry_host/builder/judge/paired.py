@@ -231,7 +231,7 @@ class PairedEvaluation:
 
     def _seen(self, outputs: Sequence[Array]) -> list[Array]:
         """Outputs (N, ...) as far as they are told apart by who reads them."""
-        places = through_sigmoid(self._recipe.meaning, [(1, *part.shape[1:]) for part in outputs])
+        places = through_sigmoid(self._recipe.meaning, [part.shape for part in outputs])
         return [as_seen(part) if place in places else part for place, part in enumerate(outputs)]
 
     def _view(self, answers: "_Answers", chosen: Array) -> View:

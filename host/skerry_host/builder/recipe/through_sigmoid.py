@@ -20,7 +20,7 @@ _APART = {"ssd", "cells", "anchors", "boxes"}
 
 
 def through_sigmoid(task: Task, shapes: Sequence[tuple[int, ...]]) -> frozenset[int]:
-    """The places of these outputs, given the shape (1, ...) of each.
+    """The places of these outputs, given the shape of each, whose first axis is of samples.
 
     Not those of several classes of which the largest is the answer: where two are over the limit they would be equal.
     None where `min_score` is so near to 0 or 1 that the end of the range would decide.

@@ -20,8 +20,7 @@ def fold_shapes(model: Any) -> str | None:
     wanted, folded, kept = {int(i) for i in main.outputs}, set[int](), []
     for op in main.operators or []:
         name, written = names[op.opcodeIndex], [int(i) for i in op.outputs]
-        whole = name != "SHAPE" or axes.known(int(op.inputs[0]))
-        values = _values(model, name, op, folded) if whole else None
+        values = _shape(main, op, axes) if name == "SHAPE" else _counted(model, name, op, folded)
         if values is None or not values.size or len(written) != 1 or written[0] in wanted:
             kept.append(op)
             continue
@@ -35,18 +34,16 @@ def fold_shapes(model: Any) -> str | None:
     return f"{len(folded)} operators that count shapes computed" if folded else None
 
 
-def _values(model: Any, name: str, op: Any, folded: set[int]) -> Array | None:
-    main = model.subgraphs[0]
-    if any(main.tensors[int(i)].type not in DTYPES for i in op.outputs):
-        return None
-    if name == "SHAPE":
-        return _shape(main.tensors[int(op.inputs[0])], DTYPES[main.tensors[int(op.outputs[0])].type])
-    if not folded.intersection(map(int, op.inputs)):
-        return None
-    got = [constant(model, int(i)) for i in op.inputs]
-    known = [values for values in got if values is not None]
-    return evaluate(name, op, known) if len(known) == len(got) else None
+def _shape(main: Any, op: Any, axes: FirstAxes) -> Array | None:
+    read = int(op.inputs[0])
+    dtype = DTYPES.get(main.tensors[int(op.outputs[0])].type)
+    return np.array(main.tensors[read].shape, dtype) if dtype is not None and axes.known(read) else None
 
 
-def _shape(tensor: Any, dtype: Any) -> Array:
-    return np.array([int(n) for n in tensor.shape], dtype)
+def _counted(model: Any, name: str, op: Any, folded: set[int]) -> Array | None:
+    """What an operator makes of constants, if one of them was computed here."""
+    reads = [int(i) for i in op.inputs]
+    if not folded.intersection(reads) or any(model.subgraphs[0].tensors[int(i)].type not in DTYPES for i in op.outputs):
+        return None
+    known = [values for i in reads if (values := constant(model, i)) is not None]
+    return evaluate(name, op, known) if len(known) == len(reads) else None

@@ -74,12 +74,17 @@ def test_of_many_classes_some_lose_most_of_a_few_samples_by_chance(count: int, a
         assert lost_classes([*every, KeptClass("lost", 8, 0)], 0.5)
 
 
-def test_a_model_that_misses_its_budget_is_not_looked_at_for_the_sake_of_a_rare_class(built: Build):
+def with_a_rare_class() -> tuple[Samples, int]:
+    """Evaluation samples of which three in a hundred are of one class, and that class."""
     arrays = np.load(FASHION / "evaluation.npz")
     labels = arrays["labels"]
     rare = int(labels[0])
     places = np.concatenate([np.flatnonzero(labels != rare), np.flatnonzero(labels == rare)[:24]])
-    samples = Samples.of(arrays["inputs"][places], truth=labels[places])
+    return Samples.of(arrays["inputs"][places], truth=labels[places]), rare
+
+
+def test_a_model_that_misses_its_budget_is_not_looked_at_for_the_sake_of_a_rare_class(built: Build):
+    samples, _rare = with_a_rare_class()
     recipe = replace(load_recipe(FASHION, "1.0.0").recipe, budget=Budget(min_accuracy=1.0))
     compared = PairedEvaluation(FLOAT, samples, recipe).compare((built.path / "model.tflite").read_bytes())
     assert compared.sampling.samples == FIRST
@@ -87,11 +92,7 @@ def test_a_model_that_misses_its_budget_is_not_looked_at_for_the_sake_of_a_rare_
 
 def test_a_build_that_loses_a_rare_class_misses_its_budget(built: Build):
     """Three in a hundred samples are of it: answering it never cost three points, of five that the recipe allows."""
-    arrays = np.load(FASHION / "evaluation.npz")
-    labels = arrays["labels"]
-    rare = int(labels[0])
-    places = np.concatenate([np.flatnonzero(labels != rare), np.flatnonzero(labels == rare)[:24]])
-    samples = Samples.of(arrays["inputs"][places], truth=labels[places])
+    samples, rare = with_a_rare_class()
     recipe = replace(load_recipe(FASHION, "1.0.0").recipe, budget=Budget(max_accuracy_drop=0.05, min_accuracy=0.5))
     model = (built.path / "model.tflite").read_bytes()
     compared = PairedEvaluation(FLOAT, samples, recipe).compare(model)
