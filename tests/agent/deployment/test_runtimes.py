@@ -1,4 +1,4 @@
-"""The runtime of a slot reaches its runner, by whatever way the slot comes to serve; without it another one stands in."""
+"""The runtime of a slot reaches its runner, however the slot comes to serve; without it another one stands in."""
 
 import pytest
 from msgspec.structs import replace
