@@ -31,6 +31,7 @@ from skerry_agent.state.ports import KeptPorts
 from skerry_agent.state.slots import BundleFolders
 from skerry_agent.supervisor import removal
 from skerry_agent.supervisor.device_orders import install, logged, not_done, roll_back
+from skerry_agent.supervisor.facts import FactsReader
 from skerry_agent.supervisor.issues import IssueLog, SupplyIssue
 from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.supervisor.listeners import ModelListeners, close_unix, urls
@@ -82,6 +83,7 @@ class Supervisor:
         self._units: dict[str, Unit] = {}
         self._sequence = 0
         self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
+        self._facts = FactsReader(config)
         self.log_place = ""
         self._issue_log = IssueLog()
         self._disk_issue: str | None = None
@@ -328,6 +330,7 @@ class Supervisor:
             patch_format=PATCH_FORMAT,
             refused=self._orders.refused.newest,
             manifest_schema=schemas.NEWEST,
+            facts=self._facts.facts(None),
         )
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from skerry_agent.wire.admission import DeviceFacts
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.enrolment import Offer
 from skerry_agent.wire.names import MAX_COUNT, Count, DeviceId, Incarnation, ModelName, ReleaseName, Sha256
@@ -58,6 +59,13 @@ class Assignment(Struct, frozen=True):
     asked: bool = False
     runtime: BlobRef | None = None
 
+    def is_in(self, slot: "SlotReport | None") -> bool:
+        """Whether a slot holds just that: the same release, with the same runtime, and that is there."""
+        if slot is None or slot.runtime_gone:
+            return False
+        runtime = self.runtime.sha256 if self.runtime is not None else ""
+        return (slot.manifest_sha256, slot.runtime_sha256) == (self.manifest.sha256, runtime)
+
 
 class Desired(Struct, frozen=True):
     """Everything that the host wants of one device. A smaller generation than one already accepted is ignored.
@@ -107,9 +115,10 @@ class CommandResult(Struct, frozen=True):
 
 
 class SlotReport(Struct, frozen=True):
-    """What one slot holds. `runtime` is the release of the runtime that it runs with, empty for the base environment's.
+    """What one slot holds. `runtime` is the release of the runtime that it runs with, and `runtime_sha256` its manifest.
 
-    `runtime_gone`: that runtime is not on the device any more, or for another Python, so it would run with the base's.
+    Both are empty for the base environment's. `runtime_gone`: it is not on the device any more, or for another Python,
+    so that the slot runs with the base environment's.
     """
 
     release: ReleaseName
@@ -117,6 +126,7 @@ class SlotReport(Struct, frozen=True):
     manifest_sha256: Sha256
     model_sha256: Sha256
     runtime: str = ""
+    runtime_sha256: str = ""
     runtime_gone: bool = False
 
 
@@ -166,7 +176,7 @@ class Reported(Struct, frozen=True):
 
     `patch_format` is the newest version of the patch format that it applies; agents that do not say know only 1.
     So does `manifest_schema` of the newest schema of a manifest that it reads (`schemas`).
-    `refused` are the orders that it refused last (`refusals`), oldest first.
+    `refused` are the orders that it refused last (`refusals`), oldest first. `facts`: what it is (`admission`).
     """
 
     device: DeviceId
@@ -181,6 +191,7 @@ class Reported(Struct, frozen=True):
     patch_format: Count = 1
     refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=16)] = ()
     manifest_schema: Count = 1
+    facts: DeviceFacts | None = None
 
 
 class DeviceState(Struct, frozen=True):
