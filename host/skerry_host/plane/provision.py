@@ -150,7 +150,7 @@ def write_folder(home: Home, place: Place, access: Connection) -> list[ImageFile
     if access.username is not None:
         files[CREDENTIALS_FILE] = (f"{access.username}:{access.password}\n", PRIVATE)
     credentials = CREDENTIALS_FILE if access.username is not None else None
-    toml = agent_toml(place, str(access.url), credentials)
+    toml = agent_toml(place.device, place.board, str(access.url), credentials, factory=place.factory)
     return _write_all(place, files | {"agent.toml": (toml, PRIVATE)}, without_password(str(access.url)), None)
 
 
@@ -166,7 +166,7 @@ def write_claim_folder(home: Home, place: Place, image: Image) -> list[ImageFile
         "claim.pem": (image.claim.decode(), PUBLIC),
         "fleet-ca.pem": (image.fleet_ca.decode(), PUBLIC),
         "trust.json": (_trust(home), PUBLIC),
-        "agent.toml": (claim_toml(place, image), PRIVATE),
+        "agent.toml": (claim_toml(image, place.board, place.device, factory=place.factory), PRIVATE),
     }
     return _write_all(place, files, image.broker, image)
 
@@ -215,10 +215,10 @@ def require_tls(url: str) -> None:
         raise AddressError(f"the address of {parsed} holds a user", hint=hint)
 
 
-def claim_toml(place: Place, image: Image) -> str:
+def claim_toml(image: Image, board: Board, device: str | None = None, *, factory: bool = False) -> str:
     """The configuration of boards that enrol; without a device the host says who they are."""
-    named = ["[device]", f"id = {json.dumps(place.device)}", ""] if place.device else []
-    alone = ["spread_s = 0.0                # one board need not wait for others"] if place.device else []
+    named = ["[device]", f"id = {json.dumps(device)}", ""] if device else []
+    alone = ["spread_s = 0.0                # one board need not wait for others"] if device else []
     serial = ["# [device]", '# serial = "..."              # in place of the one that the board itself has', ""]
     lines = [
         *(named or serial),
@@ -232,18 +232,19 @@ def claim_toml(place: Place, image: Image) -> str:
         'key_file = "claim.key"',
         *alone,
     ]
-    return _toml(lines, place)
+    return _toml(lines, board, factory=factory)
 
 
-def agent_toml(place: Place, broker: str, credentials: str | None = None) -> str:
+def agent_toml(device: str, board: Board, broker: str, credentials: str | None = None, *, factory: bool = False) -> str:
     """The configuration of one device that has no identity."""
-    lines = ["[device]", f"id = {json.dumps(place.device)}", "", "[broker]", f"url = {json.dumps(broker)}"]
-    return _toml([*lines, *([f"credentials_file = {json.dumps(credentials)}"] if credentials else [])], place)
+    lines = ["[device]", f"id = {json.dumps(device)}", "", "[broker]", f"url = {json.dumps(broker)}"]
+    return _toml(
+        [*lines, *([f"credentials_file = {json.dumps(credentials)}"] if credentials else [])], board, factory=factory
+    )
 
 
-def _toml(begins: list[str], place: Place) -> str:
+def _toml(begins: list[str], board: Board, *, factory: bool) -> str:
     """A configuration. JSON's strings and lists are TOML's too, with the same escapes."""
-    board = place.board
     cpu = board.runtime.engines.get(CPU.name) or next(iter(board.runtime.engines.values()))
     power = board.power
     lines = [
@@ -252,7 +253,7 @@ def _toml(begins: list[str], place: Place) -> str:
         "[agent]",
         'state_dir = "state"            # relative to this file',
         'trust = "trust.json"',
-        *(['factory = "factory"            # what serves until the host has said something'] if place.factory else []),
+        *(['factory = "factory"            # what serves until the host has said something'] if factory else []),
         "telemetry_interval_s = 60.0",
         "",
         "[board]",

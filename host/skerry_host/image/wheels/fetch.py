@@ -1,7 +1,7 @@
 """Fetches the wheels of a board by pip, for another machine and Python than this one, and keeps them in the home.
 
-What is kept is found by all that it depends on, is there completely or not at all, and is checked by its hashes whenever
-it is used. Takes no version of its own accord: pip gets names, versions and hashes.
+What is kept is found by all that it depends on, is there completely or not at all, and is checked by its hashes
+whenever it is used. Takes no version of its own accord: pip gets names, versions and hashes.
 """
 
 import hashlib
