@@ -135,8 +135,8 @@ class Ready(Struct, frozen=True, tag="proved"):
 class Refused(Struct, frozen=True, tag="refused"):
     """Not fit to serve, or no longer: an accelerator can be lost at any time.
 
-    `code` is one of load_failed, damaged, no_accelerator, golden_mismatch, invalid_output and constant_output; runners
-    of earlier releases also say source_failed.
+    `code` is one of load_failed, damaged, golden_mismatch, invalid_output and constant_output, or of
+    `wire.accelerators`; runners of earlier releases also say source_failed.
     """
 
     code: str
