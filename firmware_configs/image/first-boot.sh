@@ -72,6 +72,10 @@ check_board() {
     . "$here/image.env"
     machine=$(uname -m)
     [ "$machine" = "$MACHINE" ] || refuse "board: this is $machine, the image is for $MACHINE: make one with another --board"
+    # A board without a clock of its own is behind the time, never before it; one that has enrolled needs no claim.
+    if [ -n "${EXPIRES:-}" ] && [ "$(date +%s)" -gt "$EXPIRES" ] && [ ! -e "$root/var/lib/skerry/identity" ]; then
+        refuse "claim: it ran out on $(date -d "@$EXPIRES" '+%Y-%m-%d %H:%M'): make the image again"
+    fi
 }
 
 # A cut of the power leaves this service, which goes on at the next boot.
