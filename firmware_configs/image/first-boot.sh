@@ -93,7 +93,7 @@ find_python() {
     seen=
     for each in ${SKERRY_PYTHON:-} $(for version in $PYTHONS; do echo "python$version"; done) python3; do
         found=$("$each" -c 'import struct, sys; print("%d.%d %d" % (sys.version_info[0], sys.version_info[1], 8 * struct.calcsize("P")))' 2>/dev/null) || continue
-        seen="$seen ${found% *} (${found#* } bits)"
+        case $seen in *" ${found% *} ("*) ;; *) seen="$seen ${found% *} (${found#* } bits)" ;; esac
         for version in $PYTHONS; do
             if [ "$found" = "$version 64" ]; then
                 python=$each tag=cp$(echo "$version" | tr -d .)
