@@ -162,6 +162,8 @@ class _NotStarted:
 class RealProcesses:
     """The `Processes` port over real child processes."""
 
+    look_timeout_s = LOOK_TIMEOUT_S
+
     def __init__(self, post: Post, trust_file: Path, state: Path) -> None:
         self._post = post
         self._updater = [sys.executable, "-m", "skerry_agent.updater", str(trust_file), str(state), str(os.getpid())]
@@ -207,7 +209,7 @@ class RealProcesses:
         """Ask libedgetpu in a process that may crash, and is not waited for where it hangs."""
 
         def ask() -> None:
-            found = _look()
+            found = _look(self.look_timeout_s)
             self._post(lambda: answer(found))
 
         try:
@@ -216,11 +218,12 @@ class RealProcesses:
             answer(AcceleratorLook(problem="no_accelerator", detail=str(_no_thread().strerror)))
 
 
-def _look() -> AcceleratorLook:
+def _look(timeout_s: float) -> AcceleratorLook:
+    command = [sys.executable, "-m", "skerry_agent.runner.engines.tpu_look"]
     try:
-        done = run_bounded([sys.executable, "-m", "skerry_agent.runner.engines.tpu_look"], LOOK_TIMEOUT_S)
+        done = run_bounded(command, timeout_s)
     except subprocess.TimeoutExpired:
-        words = f"the Edge TPU did not answer within {LOOK_TIMEOUT_S:.0f} s"
+        words = f"the Edge TPU did not answer within {timeout_s:.0f} s"
         return AcceleratorLook(problem="device_silent", detail=words)
     except OSError as error:
         return AcceleratorLook(problem="no_accelerator", detail=error.strerror or str(error))

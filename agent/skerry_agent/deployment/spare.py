@@ -81,8 +81,9 @@ class SpareService:
             self._timer = self._context.clock.after(POLL_S, self._poll)
 
     def _say(self, reason: str, detail: str) -> None:
-        before, self.lack = self.lack, (reason, detail)
-        if before != self.lack:
+        """The first words for a reason stay: those of a runner say more than those of a look."""
+        if self.lack is None or self.lack[0] != reason:
+            self.lack = (reason, detail)
             self._context.accelerator.fails(reason)
             self._callbacks.changed()
 

@@ -7,6 +7,7 @@ a model runs there, only a runner can show.
 import msgspec
 
 from skerry_agent.ports.interfaces import AcceleratorLook
+from skerry_agent.ports.lifetime import die_with_parent
 from skerry_agent.runner.engines import tpu
 
 
@@ -24,4 +25,5 @@ def look() -> AcceleratorLook:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     print(msgspec.json.encode(look()).decode())  # noqa: T201 - the answer

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from skerry_agent.ports.bounded import run_bounded
+from skerry_agent.ports.lifetime import die_with_parent
 from skerry_agent.runner.engines import coral, tflite, tpu
 from skerry_agent.runner.engines.base import ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
@@ -218,6 +219,7 @@ def _say(message: Struct) -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     try:
         _child(msgspec.json.decode(sys.argv[1], type=ProbeRequest))
     except (OSError, ValueError, RuntimeError, ImportError, EngineError, InferenceError) as error:
