@@ -76,7 +76,7 @@ def test_cloud_init_makes_a_network_of_network_config(tmp_path):
     assert done.returncode == 0, done.stderr
     (made,) = tmp_path.rglob("*.network")
     assert "Name=eth0" in made.read_text(), "a pattern is taken for a name by all but netplan"
-    assert "DHCP=yes" in made.read_text()
+    assert "DHCP=ipv4" in made.read_text()
 
 
 def test_user_data_and_vendor_data_do_the_same():
