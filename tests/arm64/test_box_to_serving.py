@@ -19,7 +19,7 @@ from tests.system.fleet import FIRST, SECOND, outcomes
 
 pytestmark = pytest.mark.system
 
-SERIAL, DEVICE, OS = "10000000abcd1234", "edge-01", "debian-12"
+SERIAL, DEVICE, OS = "10000000abcd1234", "edge-01", "raspberry-pi-os-bookworm"
 
 
 def image_of(home: Home, folder: Path) -> Path:
