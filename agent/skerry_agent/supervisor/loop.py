@@ -31,6 +31,7 @@ from skerry_agent.state.ports import KeptPorts
 from skerry_agent.state.slots import BundleFolders
 from skerry_agent.supervisor import removal
 from skerry_agent.supervisor.device_orders import install, logged, not_done, roll_back
+from skerry_agent.supervisor.facts import FactsReader
 from skerry_agent.supervisor.issues import IssueLog, SupplyIssue
 from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.supervisor.listeners import ModelListeners, close_unix, urls
@@ -82,6 +83,7 @@ class Supervisor:
         self._units: dict[str, Unit] = {}
         self._sequence = 0
         self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
+        self._facts = FactsReader(config)
         self.log_place = ""
         self._issue_log = IssueLog()
         self._disk_issue: str | None = None
@@ -242,6 +244,7 @@ class Supervisor:
             ordered_at=self._queue.wall(),
             http=assignment.http,
             asked=assignment.asked,
+            runtime=assignment.runtime,
         )
 
     def _run_command(self, command: Command) -> tuple[bool, str]:
@@ -327,6 +330,7 @@ class Supervisor:
             patch_format=PATCH_FORMAT,
             refused=self._orders.refused.newest,
             manifest_schema=schemas.NEWEST,
+            facts=self._facts.facts(None),
         )
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 
@@ -387,6 +391,7 @@ class Supervisor:
             return
         slots = [slot for unit in self._units.values() for slot in _held(unit)]
         self._folders.collect(slot.bundle for slot in slots)
+        self._context.runtimes.collect(slot.runtime.folder for slot in slots if slot.runtime is not None)
         self._blobs.collect(())
 
 

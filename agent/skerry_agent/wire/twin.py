@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from skerry_agent.wire.admission import DeviceFacts
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.enrolment import Offer
 from skerry_agent.wire.names import MAX_COUNT, Count, DeviceId, Incarnation, ModelName, ReleaseName, Sha256
@@ -44,7 +45,8 @@ class Assignment(Struct, frozen=True):
     """One model that the device shall run. `deployment` is new whenever it is ordered anew.
 
     `http`: where blobs may be had as `<http>/<sha256>` with byte ranges, beside their chunks. `asked`: chunks are not
-    retained, so a device asks for them at once (`asking`), not only when they do not come.
+    retained, so a device asks for them at once (`asking`), not only when they do not come. `runtime`: the manifest of
+    the runtime to run it with (`runtimes`), None for that of the base environment; older agents know no other.
     """
 
     model: ModelName
@@ -55,6 +57,14 @@ class Assignment(Struct, frozen=True):
     policy: TransferPolicy = TransferPolicy()
     http: BaseUrl | None = None
     asked: bool = False
+    runtime: BlobRef | None = None
+
+    def is_in(self, slot: "SlotReport | None") -> bool:
+        """Whether a slot holds just that: the same release, with the same runtime, and that is there."""
+        if slot is None or slot.runtime_gone:
+            return False
+        runtime = self.runtime.sha256 if self.runtime is not None else ""
+        return (slot.manifest_sha256, slot.runtime_sha256) == (self.manifest.sha256, runtime)
 
 
 class Desired(Struct, frozen=True):
@@ -105,12 +115,19 @@ class CommandResult(Struct, frozen=True):
 
 
 class SlotReport(Struct, frozen=True):
-    """What one slot holds."""
+    """What one slot holds. `runtime` is the release of the runtime that it runs with, and `runtime_sha256` its manifest.
+
+    Both are empty for the base environment's. `runtime_gone`: it is not on the device any more, or for another Python,
+    so that the slot runs with the base environment's.
+    """
 
     release: ReleaseName
     target: TargetName
     manifest_sha256: Sha256
     model_sha256: Sha256
+    runtime: str = ""
+    runtime_sha256: str = ""
+    runtime_gone: bool = False
 
 
 class DeploymentReport(Struct, frozen=True):
@@ -159,7 +176,7 @@ class Reported(Struct, frozen=True):
 
     `patch_format` is the newest version of the patch format that it applies; agents that do not say know only 1.
     So does `manifest_schema` of the newest schema of a manifest that it reads (`schemas`).
-    `refused` are the orders that it refused last (`refusals`), oldest first.
+    `refused` are the orders that it refused last (`refusals`), oldest first. `facts`: what it is (`admission`).
     """
 
     device: DeviceId
@@ -174,6 +191,7 @@ class Reported(Struct, frozen=True):
     patch_format: Count = 1
     refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=16)] = ()
     manifest_schema: Count = 1
+    facts: DeviceFacts | None = None
 
 
 class DeviceState(Struct, frozen=True):
