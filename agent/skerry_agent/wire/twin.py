@@ -115,7 +115,7 @@ class CommandResult(Struct, frozen=True):
 
 
 class SlotReport(Struct, frozen=True):
-    """What one slot holds. `runtime` is the release of the runtime that it runs with, and `runtime_sha256` its manifest.
+    """What one slot holds. `runtime` is the release of the runtime that it runs with, `runtime_sha256` its manifest.
 
     Both are empty for the base environment's. `runtime_gone`: it is not on the device any more, or for another Python,
     so that the slot runs with the base environment's.
