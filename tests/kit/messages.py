@@ -24,6 +24,7 @@ from skerry_agent.wire.manifest import (
 )
 from skerry_agent.wire.postprocess import Postprocess
 from skerry_agent.wire.refusals import RefusedOrder
+from skerry_agent.wire.runtimes import RuntimeManifest, Wheelhouse
 from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample, Stored
 from skerry_agent.wire.twin import (
@@ -132,6 +133,44 @@ MESSAGES = {
     ),
     "ask": Ask("shelf-01", "a" * 64, (None, 0, 4095)),
     "ask_session": Ask("shelf-01", "a" * 64, (None, 0, 4095), "0123456789abcdef"),
+    "desired_runtime": Desired(
+        "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", runtime=BLOB),)
+    ),
+    "reported_slot_runtime": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=4,
+        generation=8,
+        agent="0.1.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        models={
+            "fashion": ModelReport(
+                "idle",
+                True,
+                SlotReport("fashion@1.1.0", "cpu", "a" * 64, "b" * 64, runtime="litert@2.4.0"),
+                SlotReport("fashion@1.0.0", "cpu", "c" * 64, "d" * 64, runtime="litert@2.3.0", runtime_gone=True),
+            )
+        },
+    ),
+    "runtime": RuntimeManifest(
+        "runtime",
+        "litert",
+        "2.4.0",
+        "2026-11-30T10:00:00Z",
+        (
+            Wheelhouse(
+                "aarch64",
+                "cp311",
+                BLOB,
+                {"ai-edge-litert": "2.4.0", "numpy": "2.4.6"},
+                "2.27",
+                ("ai_edge_litert",),
+                120_000_000,
+            ),
+        ),
+        "for XNNPACK",
+    ),
     "desired_asked": Desired(
         "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", asked=True),)
     ),

@@ -28,7 +28,8 @@ class Assignment(Struct, frozen=True):
     """One model that the device shall run. `deployment` is new whenever it is ordered anew.
 
     `http`: where blobs may be had as `<http>/<sha256>` with byte ranges, beside their chunks. `asked`: chunks are not
-    retained, so a device asks for them at once (`asking`), not only when they do not come.
+    retained, so a device asks for them at once (`asking`), not only when they do not come. `runtime`: the manifest of
+    the runtime to run it with (`runtimes`), None for that of the base environment; older agents know no other.
     """
 
     model: ModelName
@@ -39,6 +40,7 @@ class Assignment(Struct, frozen=True):
     policy: TransferPolicy = TransferPolicy()
     http: BaseUrl | None = None
     asked: bool = False
+    runtime: BlobRef | None = None
 
 
 class Desired(Struct, frozen=True):
@@ -90,12 +92,17 @@ class CommandResult(Struct, frozen=True):
 
 
 class SlotReport(Struct, frozen=True):
-    """What one slot holds."""
+    """What one slot holds. `runtime` is the release of the runtime that it runs with, empty for the base environment's.
+
+    `runtime_gone`: that runtime is not on the device any more, or for another Python, so it would run with the base's.
+    """
 
     release: ReleaseName
     target: TargetName
     manifest_sha256: Sha256
     model_sha256: Sha256
+    runtime: str = ""
+    runtime_gone: bool = False
 
 
 class DeploymentReport(Struct, frozen=True):
