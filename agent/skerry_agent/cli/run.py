@@ -29,9 +29,12 @@ from skerry_agent.supervisor.loop import Supervisor, device_state, new_boot_id, 
 from skerry_agent.supervisor.notify import Notifier
 from skerry_agent.wire import codec, topics
 
+ENDED, ENDED_FOR_ANOTHER = 0, -1
+"""How `run` ends: in order, and in order so that another agent starts in its place."""
+
 
 def run(config: AgentConfig) -> int:
-    """Run until SIGTERM or SIGINT; 0 when it ended in order."""
+    """Run until SIGTERM or SIGINT, or until another agent is to start."""
     boot = new_boot_id()
     output = log.start(config.agent.log_level)
     _log_start(config, boot)
@@ -48,6 +51,14 @@ def run(config: AgentConfig) -> int:
     supervisor.log_place = output.place()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: queue.post(supervisor.stop))
+    ended = ENDED
+
+    def end_for_another() -> None:
+        nonlocal ended
+        ended = ENDED_FOR_ANOTHER
+        supervisor.stop()
+
+    supervisor.upgrades.enabled = end_for_another
     supervisor.start()
     door = _open_local_socket(state, queue, supervisor)
     link.acked_by(supervisor.acked)
@@ -62,7 +73,7 @@ def run(config: AgentConfig) -> int:
     if door is not None:
         door.close()
     log.stop()
-    return 0
+    return ended
 
 
 def _old_way(

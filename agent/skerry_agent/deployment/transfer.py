@@ -18,7 +18,7 @@ from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
 from skerry_agent.machine.records import Deployment
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
-from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal
+from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal, UpdaterJob
 from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.state.disk import make_folder, os_error_text
 from skerry_agent.wire.blobs import BlobRef
@@ -120,10 +120,13 @@ class Transfer:
 
     def _ask_plan(self) -> None:
         """The updater decides; until it has answered there is nothing to pause."""
-        deployment = self._deployment
         self._pause()
         self._work = _nothing
-        job = PlanJob(
+        self._cancel_updater = self._context.processes.run_updater(self._plan_job(), self._planned)
+
+    def _plan_job(self) -> UpdaterJob:
+        deployment = self._deployment
+        return PlanJob(
             release=deployment.release,
             target=deployment.target,
             manifest_file=str(self._context.blobs.path(deployment.manifest.sha256)),
@@ -133,7 +136,6 @@ class Transfer:
             force_full=self._force_full,
             spent=self._spent,
         )
-        self._cancel_updater = self._context.processes.run_updater(job, self._planned)
 
     def _planned(self, answer: Answer) -> None:
         self._cancel_updater = _nothing

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,16 @@ def started(folder: Path) -> Step:
         record, _ = read(folder)
         current = record.current
         return Step(record, current if not current.folder or current.folder in present else BASE)
+
+
+def collect(folder: Path, record: Record, own: str) -> None:
+    """Remove the agents that a record does not name, but for `own`, and half-made ones; as far as the disk allows."""
+    named = (record.current, record.previous, record.trial.agent if record.trial is not None else None)
+    kept = {own, *(agent.folder for agent in named if agent is not None)}
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            if path.name not in kept and path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def is_agent(path: Path) -> bool:

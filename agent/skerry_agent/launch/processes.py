@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TERM_S = 5.0
-_STATE, _STARTED = 0, 19  # fields of /proc/PID/stat after the name, which is in brackets (proc(5))
+_STATE, _PARENT, _STARTED = 0, 1, 19  # fields of /proc/PID/stat after the name, which is in brackets (proc(5))
 
 
 class Process(NamedTuple):
@@ -53,3 +53,29 @@ def _signal(process: Process, number: int) -> None:
 def _fields(pid: int) -> list[str]:
     """The fields of its stat after the name, which may hold anything."""
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
+def end_children(limit_s: float = TERM_S) -> None:
+    """Kill all children of this process, and wait for them within a time."""
+    children = [process for process in _every() if _parent(process) == os.getpid()]
+    for process in children:
+        _signal(process, signal.SIGKILL)
+    until = time.monotonic() + limit_s
+    while any(map(is_alive, children)) and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+def _every() -> list[Process]:
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                found.append(find(int(path.name)))
+    return found
+
+
+def _parent(process: Process) -> int:
+    try:
+        return int(_fields(process.pid)[_PARENT])
+    except OSError:
+        return 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from skerry_agent.launch import files, watch
+from skerry_agent.launch.processes import end_children
 from skerry_agent.launch.table import BASE, Died, Trial
 
 BASE_PATH = "SKERRY_BASE_PYTHONPATH"
@@ -55,7 +56,11 @@ def launch(arguments: list[str]) -> None:
 
 
 def relaunch(arguments: list[str]) -> None:
-    """Start anew, as the base environment's `skerry-agent` does; returns where the system refuses to."""
+    """Start anew, as the base environment's `skerry-agent` does; returns where the system refuses to.
+
+    Its children end first: they would hold the ports that the next agent listens on.
+    """
+    end_children()
     with contextlib.suppress(OSError):
         os.execve(sys.executable, _command(arguments), base_environment())  # noqa: S606 - no shell is wanted
 

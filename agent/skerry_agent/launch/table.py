@@ -103,11 +103,17 @@ class Died(NamedTuple):
     detail: str = ""
 
 
+class Skipped(NamedTuple):
+    """Another agent runs than the candidate that was to."""
+
+    detail: str
+
+
 class Late(NamedTuple):
     """The candidate was not healthy by its deadline."""
 
 
-Event = Ordered | Refused | Started | Waits | Healthy | Died | Late
+Event = Ordered | Refused | Started | Waits | Healthy | Died | Skipped | Late
 
 
 class Step(NamedTuple):
@@ -167,9 +173,8 @@ def _fall_back(record: Record, event: Started, reason: str, detail: str) -> Step
     before = record.previous or BASE
     if before.folder and before.folder not in event.present:
         before = BASE
-    known = record.ended
-    deployment = known.deployment if known is not None and known.release == record.current.release else ""
-    ended = Ended(deployment, record.current.release, ROLLED_BACK, reason, detail)
+    latest = record.ended.deployment if record.ended is not None else ""  # whatever it was, it is not tried again
+    ended = Ended(latest, record.current.release, ROLLED_BACK, reason, detail)
     starts = 1 if before.folder else 0
     return Step(Record(record.sequence, before, None, None, ended, starts), before)
 
@@ -213,6 +218,10 @@ def _late(record: Record, _event: Late) -> Step:
     return Step(_failed(record, "agent_not_healthy", detail))
 
 
+def _skipped(record: Record, event: Skipped) -> Step:
+    return Step(_failed(record, "agent_not_started", event.detail))
+
+
 def _died(record: Record, event: Died) -> Step:
     return Step(record._replace(trial=candidate(record)._replace(last=event.detail)))
 
@@ -240,10 +249,12 @@ TABLE: dict[tuple[str, type], Handler] = {  # type: ignore[type-arg]
     ("rest", Healthy): _settled,
     ("rest", Late): _nothing,
     ("rest", Died): _nothing,
+    ("rest", Skipped): _nothing,
     ("rest", Waits): _nothing,
     ("trial", Started): _try,
     ("trial", Healthy): _commit,
     ("trial", Late): _late,
     ("trial", Died): _died,
+    ("trial", Skipped): _skipped,
     ("trial", Waits): _waits,
 }

@@ -5,12 +5,21 @@ stuck in the kernel, as drivers of accelerators make them.
 """
 
 import subprocess
+from collections.abc import Mapping
 
 
-def run_bounded(command: list[str], timeout_s: float) -> "subprocess.CompletedProcess[str]":
+def run_bounded(
+    command: list[str], timeout_s: float, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     """What it printed, and how it ended. Raises `OSError`, and `subprocess.TimeoutExpired` once it has been killed."""
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=environment,
     )
     try:
         output, errors = child.communicate(timeout=timeout_s)
