@@ -5,6 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from skerry_agent.cli.slot_runtimes import runtime_dir
 from skerry_agent.config import AgentConfig
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.deployment.launcher import exclusive
@@ -93,6 +94,7 @@ class ModelTest:
             bundle=folders.read(slot),
             engine=config.engine_for(slot.target),
             threads=config.board.usable_threads,
+            runtime_dir=runtime_dir(config, slot),
         )
         self._runner = RealProcesses(self._queue.post, config.trust_file, config.state_dir).start_runner(
             self._job, self

@@ -56,6 +56,7 @@ def deployment_of(slot: Slot, latest: Deployment | None, now: float) -> Deployme
         http=known.http,
         after=known.after or known.id,
         asked=known.asked,
+        runtime=slot.runtime.manifest if slot.runtime is not None else None,
     )
 
 

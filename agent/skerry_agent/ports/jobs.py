@@ -4,8 +4,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from skerry_agent.machine.records import Slot
+from skerry_agent.machine.records import Slot, SlotRuntime
 from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Transfer, TransferPolicy
 
@@ -27,6 +28,20 @@ class VerifyMessages(Struct, frozen=True, tag="verify_all"):
     messages: tuple[VerifyMessage, ...]
 
 
+class RuntimeOrder(Struct, frozen=True):
+    """The runtime that a deployment runs with, beside its release. `manifest_file` holds its signed `manifest`.
+
+    `folder` is that of all runtimes. `engine` is what the model is loaded with, so what a probe has to find.
+    `proven`: folders that a slot runs with already, so that nothing has to be probed.
+    """
+
+    manifest: BlobRef
+    manifest_file: str
+    folder: str
+    engine: EngineName
+    proven: tuple[str, ...] = ()
+
+
 class PlanJob(Struct, frozen=True, tag="plan"):
     """Verify the fetched release manifest and decide what is to be fetched. `have` maps sha256 to a file here.
 
@@ -41,10 +56,14 @@ class PlanJob(Struct, frozen=True, tag="plan"):
     metered: bool = False
     force_full: bool = False
     spent: int = 0
+    runtime: RuntimeOrder | None = None
 
 
 class StageJob(Struct, frozen=True, tag="stage"):
-    """Verify everything again and make the bundle's folder from blobs, patches and files that are there."""
+    """Verify everything again and make the bundle's folder from blobs, patches and files that are there.
+
+    And that of its runtime, where one is ordered and not installed yet.
+    """
 
     release: str
     target: str
@@ -52,6 +71,7 @@ class StageJob(Struct, frozen=True, tag="stage"):
     have: dict[str, str]
     blobs_dir: str
     bundle_dir: str
+    runtime: RuntimeOrder | None = None
 
 
 class FactoryJob(Struct, frozen=True, tag="factory"):
@@ -147,7 +167,7 @@ class Payload(Struct, frozen=True, tag="payload"):
 
 
 class Planned(Struct, frozen=True, tag="planned"):
-    """What to fetch, whether any of it is a patch, and how large the bundle becomes."""
+    """What to fetch, whether any of it is a patch, and how large the bundle becomes, with a runtime that is new."""
 
     transfer: Transfer
     wanted: tuple[BlobRef, ...]
@@ -155,9 +175,10 @@ class Planned(Struct, frozen=True, tag="planned"):
 
 
 class Staged(Struct, frozen=True, tag="staged"):
-    """The bundle is complete."""
+    """The bundle is complete, and so is the runtime that was ordered for it."""
 
     model_sha256: str
+    runtime: SlotRuntime | None = None
 
 
 class FactoryReady(Struct, frozen=True, tag="factory_ready"):

@@ -83,7 +83,8 @@ class Job(Struct, frozen=True):
     `results_file_bytes` each; `results_rate_hz` is how many results a second go to the supervisor at most.
     `api_values` is what tensors hold for clients that do not say. `committed`: the release is the current one of this
     device, so it was proven and serves even if the golden file that proved it has been damaged since. `api` says who
-    may use the TCP socket; supervisors before it say nothing, and whoever connects may.
+    may use the TCP socket; supervisors before it say nothing, and whoever connects may. `runtime_dir` is the folder of
+    its runtime, which comes before all others on the path of its process; empty for the base environment's.
     """
 
     model: str
@@ -105,6 +106,7 @@ class Job(Struct, frozen=True):
     results_rate_hz: float = 0.0
     committed: bool = False
     api: ApiAccess | None = None
+    runtime_dir: str = ""
 
     @property
     def inherited_fds(self) -> tuple[int, ...]:

@@ -249,6 +249,7 @@ class Supervisor:
             ordered_at=self._queue.wall(),
             http=assignment.http,
             asked=assignment.asked,
+            runtime=assignment.runtime,
         )
 
     def _run_command(self, command: Command) -> tuple[bool, str]:
@@ -400,6 +401,7 @@ class Supervisor:
             return
         slots = [slot for unit in self._units.values() for slot in _held(unit)]
         self._folders.collect(slot.bundle for slot in slots)
+        self._context.runtimes.collect(slot.runtime.folder for slot in slots if slot.runtime is not None)
         self._blobs.collect(())
         self.upgrades.collect()
 

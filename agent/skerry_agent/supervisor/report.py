@@ -63,6 +63,7 @@ def model_report(unit: Unit) -> ModelReport:
     serving = next((s for s in (unit.candidate, unit.current) if s is not None and s.accepting), None)
     recorded = recorded_report(unit.record, unit.context.clock.wall())
     recorded = replace(recorded, serving=serving is not None, runtime=_runtime(serving))
+    recorded = _without_lost_runtimes(recorded, unit)
     deployment, waiting = recorded.deployment, unit.waiting.deployment
     if waiting is not None:
         retried = _deployment(unit.record, waiting, unit.context.clock.wall())
@@ -95,6 +96,22 @@ def recorded_report(record: Record, now: float) -> ModelReport:
     )
 
 
+def _without_lost_runtimes(report: ModelReport, unit: Unit) -> ModelReport:
+    """Slots whose runtime is not on the device any more say so."""
+    slots = unit.record.slots
+    return replace(
+        report,
+        current=_marked(report.current, slots.current, unit),
+        previous=_marked(report.previous, slots.previous, unit),
+    )
+
+
+def _marked(report: SlotReport | None, slot: Slot | None, unit: Unit) -> SlotReport | None:
+    if report is None or slot is None or unit.context.runtimes.usable(slot.runtime):
+        return report
+    return replace(report, runtime_gone=True)
+
+
 def _runtime(service: Service | None) -> RuntimeReport | None:
     if service is None or service.loaded is None:
         return None
@@ -104,7 +121,8 @@ def _runtime(service: Service | None) -> RuntimeReport | None:
 def _slot(slot: Slot | None) -> SlotReport | None:
     if slot is None:
         return None
-    return SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256)
+    runtime = slot.runtime.name if slot.runtime is not None else ""
+    return SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256, runtime)
 
 
 def _deployment(record: Record, deployment: Deployment, now: float) -> DeploymentReport:

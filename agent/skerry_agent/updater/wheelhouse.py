@@ -6,13 +6,14 @@ nothing that was installed is imported here. A later installation begins anew wh
 """
 
 import ctypes
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,8 +187,16 @@ def sync_tree(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove(folder: Path) -> None:
-    """Take an installation away that does not work; what the disk refuses is collected later."""
-    with suppress(OSError):
-        folder.rename(folder.with_name(f".{folder.name}.gone"))
-        shutil.rmtree(folder.with_name(f".{folder.name}.gone"), ignore_errors=True)
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of installations, waiting for it: two models may be given one runtime at a time.
+
+    Raises `OSError`.
+    """
+    make_folder(folder)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
