@@ -138,10 +138,10 @@ def _stand_by(folder: Path, trial: Trial, arguments: list[str]) -> None:
         _become(folder / trial.agent.folder, arguments)
         os._exit(1)
     ended = _await(folder, trial, child, stopping)
-    if stopping:
-        os._exit(os.waitstatus_to_exitcode(ended) if ended is not None else 1)
     for number, handler in before:
         signal.signal(number, handler)
+    if stopping:
+        os._exit(os.waitstatus_to_exitcode(ended) if ended is not None else 1)
 
 
 def _await(folder: Path, trial: Trial, child: int, stopping: list[int]) -> int | None:

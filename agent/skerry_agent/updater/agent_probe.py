@@ -16,6 +16,8 @@ from msgspec import Struct
 from skerry_agent.launch.start import CHOICE, environment_of
 from skerry_agent.ports.bounded import run_bounded
 from skerry_agent.ports.jobs import InstallAgent, Refusal
+from skerry_agent.ports.lifetime import die_with_parent
+from skerry_agent.ports.probe import ILLEGAL_INSTRUCTION, processor
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
@@ -60,7 +62,8 @@ def _imported(folder: Path, release: str) -> str:
     if done.returncode == 0:
         raise _refused("agent_import", f"{release}: not its own code was loaded, but {lines[0]}")
     if done.returncode < 0:
-        how = f"{_signal(-done.returncode)} at import of {release} on {processor()}"
+        why = f": {ILLEGAL_INSTRUCTION}" if -done.returncode == signal.SIGILL else ""
+        how = f"{_signal(-done.returncode)} at import of {release} on {processor()}{why}"
         raise _refused("agent_crashed", how)
     raise _refused("agent_import", f"{release} cannot be imported: {_last(done.stderr)}")
 
@@ -91,7 +94,7 @@ def _checks(folder: Path | None, job: InstallAgent) -> list[Check] | None:
 def _run(folder: Path | None, arguments: list[str], limit_s: float, what: str) -> "subprocess.CompletedProcess[str]":
     environment = (environment_of(folder) if folder is not None else dict(os.environ)) | {CHOICE: "base"}
     try:
-        return run_bounded([sys.executable, "-P", *arguments], limit_s, environment)
+        return run_bounded([sys.executable, "-P", *arguments], limit_s, environment, die_with_parent)
     except subprocess.TimeoutExpired:
         raise _refused("agent_hangs", f"{what} within {limit_s:.0f} s") from None
 
@@ -108,13 +111,3 @@ def _signal(number: int) -> str:
     with contextlib.suppress(ValueError):
         return signal.Signals(number).name
     return f"signal {number}"
-
-
-def processor() -> str:
-    """What this processor calls itself; its architecture where it does not say."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in {"model name", "Model", "Hardware"} and value.strip():
-                return value.strip()
-    return os.uname().machine
