@@ -187,7 +187,19 @@ def build_releases(home: Home, folder: Path) -> None:
     patient, hasty = _recipe(folder / "patient", 500_000), _recipe(folder / "hasty", 1)
     for source, version, release in ((patient, "1.0.0", FIRST), (patient, "1.1.0", SECOND), (hasty, "1.1.0", BAD)):
         out = folder / f"build-{release}"
-        skerry(home, "model", "build", str(source), "--board", BOARD, "--version", version, "--out", str(out))
+        skerry(
+            home,
+            "model",
+            "build",
+            str(source),
+            "--board",
+            BOARD,
+            "--version",
+            version,
+            "--config-only",
+            "--out",
+            str(out),
+        )
         skerry(home, "release", "create", str(out), "--version", release.partition("@")[2])
 
 
@@ -207,7 +219,7 @@ def provision(home: Home, name: str, broker: str | None, folder: Path, board: st
     Without a broker it is that of the plane that runs.
     """
     where = ["--broker", broker] if broker else []
-    skerry(home, "device", "provision", name, "--board", board, *where, "--out", str(folder))
+    skerry(home, "device", "provision", name, "--board", board, *where, "--config-only", "--out", str(folder))
     device = Device(name, folder)
     device.configure("agent", "beat_s = 0.2")
     text = device.config.read_text().replace("telemetry_interval_s = 60.0", "telemetry_interval_s = 1.0")

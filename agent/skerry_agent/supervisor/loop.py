@@ -31,6 +31,7 @@ from skerry_agent.state.ports import KeptPorts
 from skerry_agent.state.slots import BundleFolders
 from skerry_agent.supervisor import removal
 from skerry_agent.supervisor.device_orders import install, logged, not_done, roll_back
+from skerry_agent.supervisor.facts import FactsReader
 from skerry_agent.supervisor.issues import IssueLog, SupplyIssue
 from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.supervisor.listeners import ModelListeners, close_unix, urls
@@ -84,6 +85,7 @@ class Supervisor:
         self.upgrades = Upgrades(self._context, self._units)
         self._sequence = 0
         self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
+        self._facts = FactsReader(config)
         self.log_place = ""
         self._issue_log = IssueLog()
         self._disk_issue: str | None = None
@@ -338,6 +340,7 @@ class Supervisor:
             refused=self._orders.refused.newest,
             manifest_schema=schemas.NEWEST,
             upgrade=self.upgrades.report(),
+            facts=self._facts.facts(None),
         )
         token = self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
         self.upgrades.reported(token)

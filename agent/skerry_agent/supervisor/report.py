@@ -121,8 +121,8 @@ def _runtime(service: Service | None) -> RuntimeReport | None:
 def _slot(slot: Slot | None) -> SlotReport | None:
     if slot is None:
         return None
-    runtime = slot.runtime.name if slot.runtime is not None else ""
-    return SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256, runtime)
+    runtime = (slot.runtime.name, slot.runtime_sha256) if slot.runtime is not None else ()
+    return SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256, *runtime)
 
 
 def _deployment(record: Record, deployment: Deployment, now: float) -> DeploymentReport:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from skerry_agent.wire.admission import DeviceFacts
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.enrolment import Offer
 from skerry_agent.wire.names import MAX_COUNT, Count, DeviceId, Incarnation, ModelName, ReleaseName, Sha256
@@ -41,6 +42,13 @@ class Assignment(Struct, frozen=True):
     http: BaseUrl | None = None
     asked: bool = False
     runtime: BlobRef | None = None
+
+    def is_in(self, slot: "SlotReport | None") -> bool:
+        """Whether a slot holds just that: the same release, with the same runtime, and that is there."""
+        if slot is None or slot.runtime_gone:
+            return False
+        runtime = self.runtime.sha256 if self.runtime is not None else ""
+        return (slot.manifest_sha256, slot.runtime_sha256) == (self.manifest.sha256, runtime)
 
 
 class Desired(Struct, frozen=True):
@@ -92,9 +100,10 @@ class CommandResult(Struct, frozen=True):
 
 
 class SlotReport(Struct, frozen=True):
-    """What one slot holds. `runtime` is the release of the runtime that it runs with, empty for the base environment's.
+    """What one slot holds. `runtime` is the release of the runtime that it runs with, `runtime_sha256` its manifest.
 
-    `runtime_gone`: that runtime is not on the device any more, or for another Python, so it would run with the base's.
+    Both are empty for the base environment's. `runtime_gone`: it is not on the device any more, or for another Python,
+    so that the slot runs with the base environment's.
     """
 
     release: ReleaseName
@@ -102,6 +111,7 @@ class SlotReport(Struct, frozen=True):
     manifest_sha256: Sha256
     model_sha256: Sha256
     runtime: str = ""
+    runtime_sha256: str = ""
     runtime_gone: bool = False
 
 
@@ -151,7 +161,7 @@ class Reported(Struct, frozen=True):
 
     `patch_format` is the newest version of the patch format that it applies; agents that do not say know only 1.
     So does `manifest_schema` of the newest schema of a manifest that it reads (`schemas`).
-    `refused` are the orders that it refused last (`refusals`), oldest first.
+    `refused` are the orders that it refused last (`refusals`), oldest first. `facts`: what it is (`admission`).
     """
 
     device: DeviceId
@@ -167,6 +177,7 @@ class Reported(Struct, frozen=True):
     refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=16)] = ()
     manifest_schema: Count = 1
     upgrade: UpgradeReport | None = None
+    facts: DeviceFacts | None = None
 
 
 class DeviceState(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace as replace_place
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from skerry_host import dates
 from skerry_host.boards import Board, list_boards, load_board
 from skerry_host.cli.common import ago, emit, json_option, registry, safe, table, warn
 from skerry_host.cli.device_access import device_access
+from skerry_host.cli.image_options import ImageOrder, image_options, prepared, rehearsal
 from skerry_host.fleet.batch import BatchError, Entry, read_batch
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
@@ -23,6 +25,7 @@ from skerry_host.plane.broker.connection import address
 from skerry_host.plane.broker.listening import only_this_machine
 from skerry_host.plane.enrolment import arriving
 from skerry_host.plane.enrolment.arriving import NewRecord
+from skerry_host.plane.provision import Place
 from skerry_host.plane.registry.records import claims, devices
 from skerry_host.plane.registry.records.claims import Claim, Wanted
 
@@ -55,33 +58,42 @@ enroll_broker_option = click.option(
     help="The device's own USER:PASSWORD for a broker that asks for one, on one line, mode 0600.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder to write [HOME/devices/NAME]."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The image folder to write [HOME/devices/NAME, without an image].",
 )
+@image_options
 @days_option
 @click.option("--replace", is_flag=True, help="Also where NAME is there: its next board takes the place of this one.")
 @json_option
 def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool, **given: Any) -> None:
     """Make a device's record and write its folder: agent.toml, trust.json, and a claim by which its board enrols.
 
-    The claim is for one board. Over a broker without identities, the folder is all that the device needs.
+    The claim is for one board. Over a broker without identities, the folder is all that the device needs. With --out or
+    --boot it is an image folder, with all that a board needs to become the device by itself and without a network.
     """
     provisioning.check_id(name)
     home = open_home()
     hardware = load_board(given["board"] or _board_of(home, name, replace=given["replace"]))
     device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
-    folder = out or home.devices / name
+    order = ImageOrder.of(given, out=out is not None)
+    place = Place(out or home.devices / name, hardware, name)
+    folder, again = place.folder, (place.folder / "agent.toml").is_file()
     broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
-    claim, again = None, (folder / "agent.toml").is_file()
-    with registry(home) as opened, opened.write() as session:
-        if enrolment is None or given["credentials"]:
-            arriving.record_without_identity(session, device, time.time(), replace=given["replace"])
-            access = device_access(home, name, given["broker"], given["credentials"])
-            provisioning.write_folder(home, folder, name, hardware, access)
-        else:
-            claim = arriving.claim_for_one(session, device, given["days"], time.time(), replace=given["replace"])
-            image = _image(session, home, claim, (broker, enrolment))
-            provisioning.write_claim_folder(home, folder, image, hardware, name)
-        tags = tuple(devices.find(session, name).tags)
+    enrols = enrolment is not None and not given["credentials"]
+    with registry(home) as opened:
+        if order.complete:
+            with rehearsal(opened) as session:
+                _record(session, device, given, enrols=enrols)
+        with prepared(home, order, [hardware]) as ordered, opened.write() as session:
+            claim = _record(session, device, given, enrols=enrols)
+            place = replace_place(place, ordered=ordered[hardware.name])
+            if claim is None:
+                provisioning.write_folder(home, place, device_access(home, name, given["broker"], given["credentials"]))
+            else:
+                image = _image(session, home, claim, (broker, enrolment or ""))
+                provisioning.write_claim_folder(home, place, image)
+            tags = tuple(devices.find(session, name).tags)
     shown, install = without_password(broker), provisioning.install_command(hardware)
     data = {"id": name, "board": hardware.name, "tags": sorted(tags), "folder": str(folder), "broker": shown}
     until = {"claim": claim.name, "expires": claim.expires} if claim else {}
@@ -90,6 +102,15 @@ def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool,
         lines.append(f"added to its agent.toml before? carry it over from {provisioning.kept_before(folder)}")
     emit(data | until | {"install": install}, as_json, lambda: "\n".join(lines))
     _warn_of_loopback(folder, broker)
+
+
+def _record(session: "Session", device: Device, given: dict[str, Any], *, enrols: bool) -> Claim | None:
+    """Make or renew the record, with a claim where its board enrols."""
+    now = time.time()
+    if not enrols:
+        arriving.record_without_identity(session, device, now, replace=given["replace"])
+        return None
+    return arriving.claim_for_one(session, device, given["days"], now, replace=given["replace"])
 
 
 def _board_of(home: Home, name: str, *, replace: bool) -> str:
@@ -125,9 +146,10 @@ def _provisioned(name: str, folder: Path, install: str, claim: Claim | None, bro
 @enroll_broker_option
 @days_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder to write.")
+@image_options
 @json_option
 def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
-    """Write one folder by which many boards enrol: put it into their image.
+    """Write one image folder by which many boards enrol: put it into their cards, or onto a stick.
 
     With --batch the records are made from a file; boards whose serial is in it are enrolled when they come, all others
     wait for `skerry device approve`.
@@ -135,13 +157,20 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
     home = open_home()
     entries, hardware = _wanted(given)
     broker, enrolment = enrolment_addresses(home, given["broker"], given["enroll_broker"])
-    with registry(home) as opened, opened.write() as session:
-        made = _claim(session, entries, hardware, (given, days))
-        _require_free(out)  # now that no other command can write its claim there
-        image = _image(session, home, made, (broker, enrolment))
-        folders = [out] if len(hardware) == 1 else [out / board.name for board in hardware]
-        for board, folder in zip(hardware, folders, strict=True):
-            provisioning.write_claim_folder(home, folder, image, board)
+    order = ImageOrder.of(given, out=True)
+    folders = [out] if len(hardware) == 1 else [out / board.name for board in hardware]
+    with registry(home) as opened:
+        if order.complete:
+            with rehearsal(opened) as session:
+                _claim(session, entries, hardware, (given, days))
+                _require_free(out)
+        with prepared(home, order, hardware) as ordered, opened.write() as session:
+            made = _claim(session, entries, hardware, (given, days))
+            _require_free(out)  # now that no other command can write its claim there
+            image = _image(session, home, made, (broker, enrolment))
+            for board, folder in zip(hardware, folders, strict=True):
+                place = Place(folder, board, None, ordered[board.name])
+                provisioning.write_claim_folder(home, place, image)
     data = {"claim": made.name, "count": made.count, "expires": made.expires, "folders": list(map(str, folders))}
     emit(data | {"devices": [each.id for each in entries]}, as_json, lambda: "\n".join(_claimed(made, folders)))
     _warn_of_loopback(folders[0], broker)
@@ -278,7 +307,9 @@ def _image(session: "Session", home: Home, made: Claim, addresses: tuple[str, st
     authority = Authority.open(home.identity, now)
     pair = authority.claim(made.name, (made.expires - now) / arriving.DAY_S)
     arriving.note_certificate(session, made, pair.serial, pair.not_after)
-    return provisioning.Image(*addresses, authority.root_pem, pair.pem, pair.key_pem)
+    return provisioning.Image(
+        *addresses, authority.root_pem, pair.pem, pair.key_pem, made.name, made.expires, made.count
+    )
 
 
 def _device(each: Entry, board: Board) -> Device:

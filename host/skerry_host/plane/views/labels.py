@@ -60,6 +60,17 @@ LABELS = {
     "unsupported_schema": "newer format than the agent reads",
     "wrong_device": "order for another device",
     "wrong_incarnation": "order for the device before it was set up anew",
+    # what a device lacks for a release
+    "accelerator_too_old": "accelerator library too old",
+    "agent_too_old": "agent too old",
+    "glibc_too_old": "C library too old",
+    "no_runtime": "no runtime that runs it",
+    "not_enough_disk": "not enough disk",
+    "not_enough_ram": "not enough memory",
+    "runtime_too_old": "runtime too old",
+    "unknown": "not known",
+    "wrong_machine": "another architecture",
+    "wrong_python": "another Python",
     # reasons that lie in the host, the network or the disk
     "already_current": "already installed",
     "deadline": "deadline exceeded",
