@@ -18,7 +18,7 @@ from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
 from skerry_agent.machine.records import Deployment, Slot
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
-from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal, RuntimeOrder
+from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal, RuntimeOrder, UpdaterJob
 from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.state.disk import make_folder, os_error_text
 from skerry_agent.wire.blobs import BlobRef
@@ -123,10 +123,13 @@ class Transfer:
 
     def _ask_plan(self) -> None:
         """The updater decides; until it has answered there is nothing to pause."""
-        deployment = self._deployment
         self._pause()
         self._work = _nothing
-        job = PlanJob(
+        self._cancel_updater = self._context.processes.run_updater(self._plan_job(), self._planned)
+
+    def _plan_job(self) -> UpdaterJob:
+        deployment = self._deployment
+        return PlanJob(
             release=deployment.release,
             target=deployment.target,
             manifest_file=str(self._context.blobs.path(deployment.manifest.sha256)),
@@ -137,7 +140,6 @@ class Transfer:
             spent=self._spent,
             runtime=runtime_order(self._context, deployment),
         )
-        self._cancel_updater = self._context.processes.run_updater(job, self._planned)
 
     def _planned(self, answer: Answer) -> None:
         self._cancel_updater = _nothing

@@ -44,6 +44,7 @@ from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.results import ResultSender
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.supervisor.telemetry_reports import TelemetryReports
+from skerry_agent.supervisor.upgrades import Upgrades
 from skerry_agent.wire import codec, schemas, topics
 from skerry_agent.wire.manifest import PATCH_FORMAT
 from skerry_agent.wire.names import is_model_name
@@ -81,6 +82,7 @@ class Supervisor:
         self._context = self._device_context(meters)
         self._supply = SupplyIssue(meters.undervoltage_since, queue, self._changed)
         self._units: dict[str, Unit] = {}
+        self.upgrades = Upgrades(self._context, self._units)
         self._sequence = 0
         self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
         self._facts = FactsReader(config)
@@ -119,6 +121,7 @@ class Supervisor:
         known, removed = self._known_models(), removal.removed_models(self._orders.desired)
         for name in sorted((known | set(self.config.models) | self._folders.factory.models()) - removed):
             self._unit(name)
+        self.upgrades.start()
         if self._orders.desired is not None:
             self._apply(self._orders.desired)
         self._reports.plan()
@@ -176,6 +179,7 @@ class Supervisor:
         for unit in self._units.values():
             if unit.transfer is not None:
                 unit.transfer.link_up()
+        self.upgrades.link_up()
         self._report_sender.link_up()
         self._results.link_up()
         self._changed()
@@ -192,11 +196,13 @@ class Supervisor:
             for unit in self._units.values():
                 if unit.transfer is not None:
                     unit.transfer.message(topic, payload)
+            self.upgrades.message(topic, payload)
 
     def acked(self, token: int) -> None:
         """The broker has taken a message."""
         self._report_sender.acked(token)
         self._results.acked(token)
+        self.upgrades.acked(token)
 
     def _say_state(self, *, online: bool) -> None:
         state = device_state(self.device, self.boot, self._link.connection, online=online)
@@ -211,6 +217,7 @@ class Supervisor:
             self._unit(assignment.model).order(self._deployment(assignment))
         for model in set(self._units) - {a.model for a in desired.assignments}:
             self._units[model].withdraw()
+        self.upgrades.order(desired.agent)
         self.on_desired(desired)
         self._changed()
 
@@ -302,6 +309,8 @@ class Supervisor:
             identity=self.identity(),
             results=self._results.counts,
             trials={name: unit.trial_progress for name, unit in units.items() if unit.trial_progress},
+            version=__version__,
+            upgrade=self.upgrades.report(),
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
         )
 
@@ -330,9 +339,11 @@ class Supervisor:
             patch_format=PATCH_FORMAT,
             refused=self._orders.refused.newest,
             manifest_schema=schemas.NEWEST,
+            upgrade=self.upgrades.report(),
             facts=self._facts.facts(None),
         )
-        self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
+        token = self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
+        self.upgrades.reported(token)
 
     def _issues(self) -> tuple[str, ...]:
         own = (
@@ -345,6 +356,7 @@ class Supervisor:
             self._link.issue,
             self._ports.issue,
             *self.identity_issues(),
+            *self.upgrades.issues,
         )
         return (
             *filter(None, own),
@@ -362,7 +374,7 @@ class Supervisor:
         for listeners in self._listeners.values():
             if listeners.retry():
                 self._changed()
-        if any(unit.active for unit in self._units.values()):
+        if self.upgrades.active or any(unit.active for unit in self._units.values()):
             self._changed()
         self._reports.check(on_trial=any(unit.record.state in ON_TRIAL for unit in self._units.values()))
 
@@ -387,12 +399,14 @@ class Supervisor:
 
     def _collect_now(self) -> None:
         """While a deployment is under way everything may still be needed; what is not known may be needed too."""
-        if self._disk_issue or any(unit.active or unit.state_lost for unit in self._units.values()):
+        under_way = self.upgrades.active or any(unit.active for unit in self._units.values())
+        if under_way or self._disk_issue or any(unit.state_lost for unit in self._units.values()):
             return
         slots = [slot for unit in self._units.values() for slot in _held(unit)]
         self._folders.collect(slot.bundle for slot in slots)
         self._context.runtimes.collect(slot.runtime.folder for slot in slots if slot.runtime is not None)
         self._blobs.collect(())
+        self.upgrades.collect()
 
 
 def _held(unit: Unit) -> list[Slot]:
