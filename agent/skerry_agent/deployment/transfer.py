@@ -22,6 +22,7 @@ from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal
 from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.state.disk import make_folder, os_error_text
 from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.hours import Hours, is_open
 
 HOURS_POLL_S = 30.0
 
@@ -64,8 +65,7 @@ class Transfer:
     def start(self) -> None:
         """Begin, or wait for the hour."""
         self._go()
-        if self._deployment.policy.hours is not None:
-            self._context.clock.after(HOURS_POLL_S, self._watch_hours)
+        self._context.clock.after(HOURS_POLL_S, self._watch_hours)
 
     def stop(self) -> None:
         """Give up; what was written stays for the next attempt."""
@@ -85,8 +85,16 @@ class Transfer:
 
     # -- hours ---------------------------------------------------------------------------------------------------------
 
+    @property
+    def _hours(self) -> Hours | None:
+        """Those of the rollout, else the device's own. What comes from a folder waits for neither."""
+        said = self._deployment.policy.hours
+        if said is not None or self._deployment.folder is not None:
+            return said
+        return self._context.config.agent.window
+
     def _go(self) -> None:
-        hours = self._deployment.policy.hours
+        hours = self._hours
         if hours is None or within_hours(hours, self._context.clock.wall()):
             self.waiting = ""
             self._work()
@@ -95,11 +103,11 @@ class Transfer:
             self._log(f"the download is {self.waiting}")
 
     def _watch_hours(self) -> None:
-        hours = self._deployment.policy.hours
-        if self._stopped or hours is None:
+        if self._stopped:
             return
         self._context.clock.after(HOURS_POLL_S, self._watch_hours)
-        if within_hours(hours, self._context.clock.wall()):
+        hours = self._hours
+        if hours is None or within_hours(hours, self._context.clock.wall()):
             if self.waiting:
                 self._go()
         elif not self.waiting:
@@ -204,14 +212,12 @@ class Transfer:
         return rule == "always" or (rule == "unmetered" and not self._context.config.agent.metered)
 
 
-def within_hours(hours: tuple[int, int], wall: float) -> bool:
+def within_hours(hours: Hours, wall: float) -> bool:
     """Whether a daily window, in minutes after midnight of the device's time zone, is open; always before 2023."""
     if wall < PLAUSIBLE_WALL_S:
         return True
     local = time.localtime(wall)
-    minute = 60 * local.tm_hour + local.tm_min
-    start, end = hours
-    return start <= minute < end if start <= end else minute >= start or minute < end
+    return is_open(hours, 60 * local.tm_hour + local.tm_min)
 
 
 def _nothing() -> None:

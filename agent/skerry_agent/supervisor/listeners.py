@@ -13,10 +13,11 @@ import stat
 from pathlib import Path
 
 from skerry_agent import log
-from skerry_agent.config import AUTO, LOOPBACK, MAX_SOCKET_PATH, AgentConfig, parse_listen
+from skerry_agent.config import AUTO, LOOPBACK, MAX_SOCKET_PATH, AgentConfig
 from skerry_agent.deployment.launcher import Listeners
 from skerry_agent.state.ports import KeptPorts
 from skerry_agent.supervisor.port_holder import holder_of
+from skerry_agent.wire.settings import parse_listen
 
 BACKLOG = 512
 PORTS = range(8000, 9000)

@@ -12,6 +12,7 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.enrolment import Offer
 from skerry_agent.wire.names import MAX_COUNT, Count, DeviceId, Incarnation, ModelName, ReleaseName, Sha256
 from skerry_agent.wire.refusals import RefusedOrder
+from skerry_agent.wire.settings import SettingsOrder, SettingsReport
 from skerry_agent.wire.targets import TargetName
 
 Fallback = Literal["always", "unmetered", "never"]
@@ -62,7 +63,8 @@ class Desired(Struct, frozen=True):
 
     `incarnation` names the state folder that it is meant for, of a device that has enrolled with it; others get none.
     A model that is not assigned stays as it is, unless `removed` names it; older agents keep it all the same. `offer`
-    stands until a device that has no identity has one.
+    stands until a device that has no identity has one. `settings` are what is set from afar; without, a device keeps
+    what it has.
     """
 
     device: DeviceId
@@ -73,6 +75,7 @@ class Desired(Struct, frozen=True):
     incarnation: Incarnation | None = None
     removed: Annotated[tuple[ModelName, ...], Meta(max_length=16)] = ()
     offer: Offer | None = None
+    settings: SettingsOrder | None = None
 
 
 class Command(Struct, frozen=True):
@@ -159,7 +162,8 @@ class Reported(Struct, frozen=True):
 
     `patch_format` is the newest version of the patch format that it applies; agents that do not say know only 1.
     So does `manifest_schema` of the newest schema of a manifest that it reads (`schemas`).
-    `refused` are the orders that it refused last (`refusals`), oldest first.
+    `refused` are the orders that it refused last (`refusals`), oldest first. `settings` is what became of those that
+    were set from afar; agents that do not know any say nothing of them.
     """
 
     device: DeviceId
@@ -174,6 +178,7 @@ class Reported(Struct, frozen=True):
     patch_format: Count = 1
     refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=16)] = ()
     manifest_schema: Count = 1
+    settings: SettingsReport | None = None
 
 
 class DeviceState(Struct, frozen=True):
