@@ -73,6 +73,10 @@ class Launcher:
         service.result = lambda result: self._context.result(self._model, result)
         return service
 
+    def listen_on(self, listeners: Listeners) -> None:
+        """Runners that start from now on inherit these sockets."""
+        self._listeners = listeners
+
     def stop(self, service: Service) -> None:
         """Let a service end; until it has left, it may hold the accelerator."""
         service.stop()

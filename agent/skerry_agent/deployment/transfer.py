@@ -45,6 +45,7 @@ class Transfer:
         self._work: Callable[[], None] = self._fetch_manifest
         self._stopped = False
         self._cancel_updater: Callable[[], None] = _nothing
+        self._cancel_look: Callable[[], None] = _nothing
 
     @property
     def received(self) -> int:
@@ -65,11 +66,12 @@ class Transfer:
     def start(self) -> None:
         """Begin, or wait for the hour."""
         self._go()
-        self._context.clock.after(HOURS_POLL_S, self._watch_hours)
+        self._look_again()
 
     def stop(self) -> None:
         """Give up; what was written stays for the next attempt."""
         self._stopped = True
+        self._cancel_look()
         self._pause()
         self._cancel_updater()
 
@@ -102,10 +104,14 @@ class Transfer:
             self.waiting = "waiting until {:02}:{:02}".format(*divmod(hours[0], 60))
             self._log(f"the download is {self.waiting}")
 
+    def _look_again(self) -> None:
+        """The window may open, close, or be another one."""
+        self._cancel_look = self._context.clock.after(HOURS_POLL_S, self._watch_hours).cancel
+
     def _watch_hours(self) -> None:
         if self._stopped:
             return
-        self._context.clock.after(HOURS_POLL_S, self._watch_hours)
+        self._look_again()
         hours = self._hours
         if hours is None or within_hours(hours, self._context.clock.wall()):
             if self.waiting:

@@ -27,12 +27,16 @@ PORTS = range(8000, 9000)
 class ModelListeners:
     """The sockets of one model. `issues` has a line for each that cannot be had now."""
 
-    def __init__(self, config: AgentConfig, model: str, ports: KeptPorts) -> None:
+    def __init__(self, config: AgentConfig, model: str, ports: KeptPorts, before: Listeners | None = None) -> None:
+        """`before` are sockets of this model whose Unix socket stays in use."""
         self._config, self._model, self._ports = config, model, ports
         self._tcp_issue: str | None = None
         self._unix_issue: str | None = None
-        unix = self._open_unix()
-        regions = os.fdopen(os.memfd_create(f"skerry-regions-{model}"), "r+b", buffering=0) if unix else None
+        unix = before.unix if before is not None else self._open_unix()
+        if before is not None:
+            regions = before.regions
+        else:
+            regions = os.fdopen(os.memfd_create(f"skerry-regions-{model}"), "r+b", buffering=0) if unix else None
         section = config.model(model)
         open_to_all = section.access.issue()
         self._open_issue = f"models.{model}.http: {section.http}: {open_to_all}" if open_to_all else None
@@ -42,6 +46,20 @@ class ModelListeners:
     def issues(self) -> tuple[str, ...]:
         """For status and twin."""
         return tuple(issue for issue in (self._tcp_issue, self._unix_issue, self._open_issue) if issue)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why there is no TCP socket that listens."""
+        return self._tcp_issue
+
+    def elsewhere(self, config: AgentConfig) -> "ModelListeners":
+        """The same with the TCP socket of another configuration; `refusal` says why that cannot be had."""
+        return ModelListeners(config, self._model, self._ports, self.sockets)
+
+    def close_tcp(self) -> None:
+        """Give the port back; runners that still hold the socket answer what they have taken."""
+        if self.sockets.tcp is not None:
+            self.sockets.tcp.close()
 
     def retry(self) -> bool:
         """Try again to listen on what could not be had; True when that has worked."""
