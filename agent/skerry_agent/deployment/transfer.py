@@ -161,9 +161,9 @@ class Transfer:
                 self._work = self._fetch_blobs
                 self._go()
             case Refusal(kind="rejected"):
-                self._handle(events.Rejected(answer.reason, answer.detail))
+                self._end(events.Rejected(answer.reason, answer.detail))
             case Refusal():
-                self._handle(events.FetchFailed(answer.reason, answer.detail))
+                self._end(events.FetchFailed(answer.reason, answer.detail))
 
     def _fetch_blobs(self) -> None:
         plan = self._plan
@@ -171,11 +171,11 @@ class Transfer:
         try:
             lacking = self._lacking_bytes(plan)
         except OSError as error:
-            self._handle(events.FetchFailed("disk", os_error_text(error)))
+            self._end(events.FetchFailed("disk", os_error_text(error)))
             return
         if lacking > 0:
             detail = f"{plan.bundle_bytes} B for the bundle and its downloads do not fit: {lacking} B more are needed"
-            self._handle(events.FetchFailed("disk_full", detail))
+            self._end(events.FetchFailed("disk_full", detail))
             return
         # A full artifact may take all the time that the deadline leaves; a patch may not hold it up.
         silence_s = self._context.config.agent.patch_stall_s if plan.transfer == "patch" else None
@@ -190,7 +190,7 @@ class Transfer:
 
     def _complete(self) -> None:
         assert self._plan is not None
-        self._handle(events.Fetched(self._plan.transfer, self.received, self.transports))
+        self._end(events.Fetched(self._plan.transfer, self.received, self.transports))
 
     def _get(self, refs: Sequence[BlobRef], silence_s: float | None, done: Callable[[], None]) -> None:
         self._pause()
@@ -207,7 +207,12 @@ class Transfer:
             self._work = self._ask_plan
             self._go()
         else:
-            self._handle(events.FetchFailed(reason, detail))
+            self._end(events.FetchFailed(reason, detail))
+
+    def _end(self, event: Event) -> None:
+        """It is over, however it went: no window matters any more."""
+        self._cancel_look()
+        self._handle(event)
 
     def _log(self, sentence: str, **fields: object) -> None:
         deployment = self._deployment
