@@ -14,7 +14,7 @@ from skerry_agent.state.disk import DiskError
 
 
 class Exchange:
-    """The exchange of one model's runner. `wanted`: it has yet to begin; `failure`: why the newest did not take over."""
+    """The exchange of one model's runner. `wanted`: it has yet to begin; `failure`: why the other did not take over."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher

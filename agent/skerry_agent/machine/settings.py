@@ -1,7 +1,7 @@
 """The record of settings from afar: what is kept, what is on trial, what has failed, and how each follows. Pure.
 
     ordered ──> trial ──proven──> kept
-                  └──failed, or begun too often──> rolled back: what was kept before holds again
+                  └──failed, superseded, or begun too often──> rolled back: what was kept before holds again
 
 The record is written before anything is done by it, so a device that is killed at any moment starts with what was kept
 or with the trial; a trial is begun `MAX_ATTEMPTS` times at most, however often the device starts.

@@ -32,6 +32,8 @@ class ModelListeners:
         self._config, self._model, self._ports = config, model, ports
         self._tcp_issue: str | None = None
         self._unix_issue: str | None = None
+        self._before = before
+        self.errno = 0
         unix = before.unix if before is not None else self._open_unix()
         if before is not None:
             regions = before.regions
@@ -78,6 +80,9 @@ class ModelListeners:
         address = self._config.model(self._model).http
         if address is None:
             return None
+        held = self._held()
+        if held is not None:
+            return held
         try:
             listener = socket.socket(socket.AF_INET6 if address.startswith("[") else socket.AF_INET)
         except OSError as error:
@@ -87,8 +92,15 @@ class ModelListeners:
         try:
             self._listen(listener)
         except OSError as error:
-            self._tcp_issue = self._issue_of(error)
+            self.errno, self._tcp_issue = error.errno or 0, self._issue_of(error)
         return listener
+
+    def _held(self) -> socket.socket | None:
+        """The socket of before, where it listens just where this one shall: nobody can have the port twice."""
+        tcp, where = self._before.tcp if self._before is not None else None, self._where()
+        if tcp is None or where is None or not tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return None
+        return tcp.dup() if tcp.getsockname()[:2] == where else None
 
     def _listen(self, listener: socket.socket) -> None:
         """Raises `OSError`."""

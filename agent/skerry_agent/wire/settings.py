@@ -68,7 +68,7 @@ class SettingsReport(Struct, frozen=True, omit_defaults=True):
     """What became of the newest order of settings, and which keys agent.toml `keeps` for itself.
 
     `schema` is the newest state of the table of keys that the device knows (`NEWEST`). `code` and `detail` say why an
-    order was rolled back or refused.
+    order was rolled back or refused. `kept` is the order whose values hold now, or hold again if a trial fails.
     """
 
     id: SettingsId = ""
@@ -78,6 +78,7 @@ class SettingsReport(Struct, frozen=True, omit_defaults=True):
     differences: Annotated[tuple[Difference, ...], Meta(max_length=2 * MOST_KEYS)] = ()
     keeps: Annotated[tuple[str, ...], Meta(max_length=MOST_KEYS)] = ()
     schema: Count = 0
+    kept: SettingsId = ""
 
 
 class Setting(Struct, frozen=True):
@@ -156,7 +157,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("telemetry_interval_s", *_seconds(1, _DAY), "at once", "how long a telemetry report's interval is"),
     Setting("live_interval_s", *_seconds(1, 3600), "at once", "the same during a trial and while it is watched"),
     Setting("log_level", _LEVELS, "debug, info, warning or error", "at once", "from which level on lines are logged"),
-    Setting("metered", *_BOOL, "at once", "whether the link is paid by the byte"),
+    Setting("metered", *_BOOL, "connection", "whether the link is paid by the byte"),
     Setting("hours", str, f"{hours.FORM}, or {ALWAYS}", "at once", "when it may download", _hours),
     Setting(
         "time_zone",
