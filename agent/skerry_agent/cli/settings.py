@@ -5,7 +5,7 @@ from skerry_agent.deployment.unit import TRYING
 from skerry_agent.ports.interfaces import Clock
 from skerry_agent.supervisor.connections import DeviceLink
 from skerry_agent.supervisor.loop import Supervisor
-from skerry_agent.supervisor.settings_effects import Effects, Parts, models_of, takes_connection
+from skerry_agent.supervisor.settings_effects import Effects, Parts, feeds, models_of, takes_connection
 from skerry_agent.supervisor.settings_keeper import SettingsKeeper, Ties
 from skerry_agent.supervisor.settings_proofs import HostHears, Proof, Serves, Settled
 
@@ -32,7 +32,8 @@ def keep_settings(keeper: SettingsKeeper, supervisor: Supervisor, clock: Clock, 
 
     def proofs(keys: set[str]) -> list[Proof]:
         units = supervisor.units
-        runners: list[Proof] = [Serves(units[model], clock) for model in sorted(models_of(keys) & set(units))]
+        touched = sorted(models_of(keys) & set(units))
+        runners: list[Proof] = [Serves(units[each], clock, feeds=feeds(each, keys)) for each in touched]
         hears: list[Proof] = (
             [HostHears(link, supervisor.report_now, lambda: not leaving)] if takes_connection(keys) else []
         )

@@ -326,12 +326,21 @@ class Unit:
             return
         if slot is None or current is None or not current.accepting:
             return
-        if exclusive(slot):
+        if self._is_as_wanted(slot, current):
+            self.exchange.drop()
+        elif exclusive(slot):
             self._gap_from = self.context.clock.monotonic()
             self._stop_current()
             self._start_current()
         else:
             self.exchange.begin(slot, self._took_over, lambda heartbeat: self._heard(slot, heartbeat))
+
+    def _is_as_wanted(self, slot: Slot, service: Service) -> bool:
+        """Whether another runner would be told just what this one was; of an unreadable bundle there is no other."""
+        try:
+            return self._launcher.job(slot, committed=True) == replace(service.job, committed=True)
+        except DiskError:
+            return False
 
     def _took_over(self, service: Service) -> None:
         before, slot = self.current, self.current_slot
@@ -405,6 +414,8 @@ class Unit:
         slot = self.record.slots.candidate
         assert slot is not None
         self._preparation.done()
+        if self.exchange.under_way:  # beside a candidate it would take requests from it: later, if it is still needed
+            self.exchange.ask()
         self._tried_from = self.context.clock.monotonic()
         self.gap_us = None
         callbacks = TrialCallbacks(
@@ -473,7 +484,9 @@ class Unit:
 
     def _retire(self) -> None:
         """The candidate's service goes on under the name of the current one."""
+        wanted = self.exchange.wanted
         self._stop_current()
+        self.exchange.wanted = wanted
         self.trouble = self.factory.issue = None
         self._note_accelerator()
         slot = self.record.slots.current

@@ -123,6 +123,11 @@ def takes_connection(keys: Iterable[str]) -> bool:
     return any(_takes(key) == "connection" for key in keys)
 
 
+def feeds(model: str, keys: Iterable[str]) -> bool:
+    """Whether a change of these gives a model other sources."""
+    return bool({f"models.{model}.{name}" for name in ("sources", "camera")} & {*keys})
+
+
 def _takes(key: str) -> settings.Taken:
     setting = settings.find(key)
     return setting.taken if setting is not None else "at once"

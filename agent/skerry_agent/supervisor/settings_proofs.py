@@ -102,12 +102,16 @@ class HostHears:
 
 
 class Serves:
-    """A model serves under the new values, its sources can be used, and what must come of them has come."""
+    """A model serves under the new values, its sources can be used, and what must come of them has come.
 
-    def __init__(self, unit: Unit, clock: Clock) -> None:
+    What its sources lacked before is not held against the new values, unless those `feed` it otherwise.
+    """
+
+    def __init__(self, unit: Unit, clock: Clock, *, feeds: bool) -> None:
         self._unit, self._clock = unit, clock
         self._trouble = unit.trouble
         self._known = frozenset(unit.current.source_issues) if unit.current is not None else frozenset()
+        self._must_answer = feeds or not self._known
         self._fails_since: float | None = None
         self._good: tuple[Service, float] | None = None
 
@@ -138,11 +142,11 @@ class Serves:
             self._good = service, now
         if now - self._good[1] < SETTLED_S:
             return Open(Failure("not_serving", f"{self._unit.model} served for less than {SETTLED_S:g} s"))
-        if _must_answer(service) and not service.answered:
+        if self._must_answer and _brings_samples(service) and not service.answered:
             return Open(Failure("no_samples", f"{self._unit.model}: nothing of its sources could be answered"))
         return SHOWN
 
 
-def _must_answer(service: Service) -> bool:
+def _brings_samples(service: Service) -> bool:
     """A folder may stay empty; from a camera or a file something comes."""
     return any(not isinstance(each, DirectorySource) for each in service.job.sources)

@@ -29,7 +29,7 @@ MOST_KEYS, MOST_CHARS, MOST_SOURCES = 64, 512, 8
 MAX_VALUES_BYTES = 16 * 1024
 """Of all that is set on one device, as JSON: its signed desired state stays a few kilobytes."""
 
-DEFAULT_TRIAL_S, LEAST_TRIAL_S, MOST_TRIAL_S = 120.0, 10.0, 3600.0
+DEFAULT_TRIAL_S, LEAST_TRIAL_S, MOST_TRIAL_S = 120.0, 5.0, 3600.0
 
 Outcome = Literal["none", "trial", "kept", "rolled_back", "refused"]
 Taken = Literal["at once", "connection", "runner"]

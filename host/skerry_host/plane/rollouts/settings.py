@@ -20,7 +20,7 @@ from skerry_host.fleet.device import Device
 from skerry_host.fleet.settings import Change, merged, require_able
 from skerry_host.fleet.several import Refusal, Several, for_each
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import events, settings, twins
+from skerry_host.plane.registry.records import events, identities, settings, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.rollouts.apart import concerns_all
 from skerry_host.plane.rollouts.director import Director
@@ -89,6 +89,7 @@ def sign_settings(registry: Registry, director: Director, now: float) -> bool:
 def _sign(session: Session, director: Director, device: str, now: float) -> None:
     try:
         with session.begin_nested():
+            identities.require_heard(session, device)
             director.tell(session, device)
             settings.note_signed(session, device)
     except Exception as error:
