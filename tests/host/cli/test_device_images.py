@@ -132,7 +132,10 @@ MISTAKES = {
     "a folder of wheels without any": (["--wheels", "{empty}"], "lacks wheels for"),
     "a card that is none": (["--boot", "{text}"], "is no image of a card"),
     "a card that is full": (["--boot", "{small}"], "has room for"),
-    "an image that is no image": (["--config-only", "--boot", "{small}"], "is of an image folder: not with --config-only"),
+    "an image that is no image": (
+        ["--config-only", "--boot", "{small}"],
+        "is of an image folder: not with --config-only",
+    ),
     "a name that is taken": (["--replace-nothing"], "already"),
 }
 
