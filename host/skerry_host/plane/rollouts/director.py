@@ -86,7 +86,16 @@ class Director:
         generation = next_generation(twin.device, twin.generation, now)
         offer = moves.offer(session, twin.device) if incarnation is None else None
         wished = settings.order(session, twin.device)
-        desired = Desired(twin.device, generation, now, wanted, None, incarnation, removed, offer, wished)
+        desired = Desired(
+            device=twin.device,
+            generation=generation,
+            issued=now,
+            assignments=wanted,
+            incarnation=incarnation,
+            removed=removed,
+            offer=offer,
+            settings=wished,
+        )
         twins.store_desired(session, desired, self._signed(envelope.DESIRED, desired))
         return desired
 
