@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from paho.mqtt.enums import CallbackAPIVersion
 
 from skerry_agent.wire import blobs, codec, topics
+from skerry_agent.wire.admission import DeviceFacts
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
@@ -160,6 +161,7 @@ class Kept:
     answered: dict[str, CommandResult] = field(default_factory=dict)
     refused: tuple[RefusedOrder, ...] = ()
     manifest_schema: int = 1
+    facts: DeviceFacts | None = None
 
 
 class FakeDevice:
@@ -233,6 +235,7 @@ class FakeDevice:
             models,
             refused=self.kept.refused,
             manifest_schema=self.kept.manifest_schema,
+            facts=self.kept.facts,
         )
         self.publish(topics.reported(self.id), codec.encode(reported), retain=True)
 

@@ -9,11 +9,12 @@ from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
 from skerry_agent.ports.runner_protocol import Heartbeat, Result
 from skerry_agent.state.blobs import BlobStore
+from skerry_agent.state.runtimes import RUNTIMES, RuntimeFolders
 from skerry_agent.state.slots import BundleFolders
 
 
-class DeviceContext(Struct, frozen=True):
-    """Everything that a unit uses and does not own.
+class DeviceContext(Struct):
+    """Everything that a unit uses and does not own. Only `config` is ever exchanged: for one with other settings.
 
     Callbacks: `changed`: there is something worth reporting. `collect`: the disk may hold unused files. `heartbeat`: a
     heartbeat of the runner of a model's slot. `undervoltage_since`: see the port `Meters`. `generation` of the desired
@@ -35,6 +36,11 @@ class DeviceContext(Struct, frozen=True):
     generation: Callable[[], int] = int
     result: Callable[[str, Result], None] = lambda _model, _result: None
     named: Callable[[], str] | None = None
+
+    @property
+    def runtimes(self) -> RuntimeFolders:
+        """Those beside the base environment's."""
+        return RuntimeFolders(self.config.state_dir / RUNTIMES)
 
     @property
     def device(self) -> str:
