@@ -1,101 +1,54 @@
-"""Small wheels and wheelhouses, as a build backend and the host make them, and their mistakes. No tests."""
+"""The real wheels of a board, fetched once into .venv/wheels; without an index, tests are skipped. No tests here."""
 
-import base64
-import hashlib
-import io
-import tarfile
-import zipfile
-from dataclasses import dataclass, field
+import os
+import platform
+import sys
 from pathlib import Path
 
-from skerry_agent.state.runtimes import PLACE
-from skerry_agent.wire.blobs import describe
-from skerry_agent.wire.runtimes import REQUIREMENTS, Kind, RuntimeManifest, Wheelhouse
-from skerry_agent.wire.wheel_names import normalised
+import pytest
 
-BEFORE_ALL = (1980, 1, 1, 0, 0, 0)
+from skerry_host.home import Home
+from skerry_host.image.errors import WheelError
+from skerry_host.image.wheels import Wheelhouse
+from skerry_host.image.wheels.choose import Sources, extras_of, wheelhouse
+from skerry_host.systems import System, list_systems, load_system
+from tests.kit.images import here
+from tests.kit.programs import ROOT
 
-
-@dataclass
-class Wheel:
-    """A pure wheel of a module `tiny`, say. `files` are by their path in it; `needs` are its Requires-Dist."""
-
-    name: str = "tiny"
-    version: str = "1.0"
-    files: dict[str, str] = field(default_factory=lambda: {"tiny.py": "ANSWER = 42\n"})
-    tag: str = "py3-none-any"
-    needs: tuple[str, ...] = ()
-    record: str | None = None
-
-    @property
-    def file(self) -> str:
-        """Its file's name."""
-        return f"{self.name.replace('-', '_')}-{self.version}-{self.tag}.whl"
-
-    @property
-    def data(self) -> bytes:
-        """The file."""
-        info = f"{self.name.replace('-', '_')}-{self.version}.dist-info"
-        needs = "".join(f"Requires-Dist: {need}\n" for need in self.needs)
-        tags = "".join(f"Tag: {self.tag}\n")
-        files = {
-            **self.files,
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {self.version}\n{needs}",
-            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n{tags}",
-        }
-        listed = "".join(f"{name},{_hash(text.encode())},{len(text.encode())}\n" for name, text in files.items())
-        files[f"{info}/RECORD"] = self.record if self.record is not None else f"{listed}{info}/RECORD,,\n"
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for name, text in files.items():
-                archive.writestr(zipfile.ZipInfo(name, BEFORE_ALL), text)
-        return buffer.getvalue()
+KEPT = ROOT / ".venv" / "wheels"
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-def _hash(data: bytes) -> str:
-    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+def system_here() -> System:
+    """An operating system with the Python that runs this, for this machine."""
+    for system in map(load_system, list_systems()):
+        if system.python == PYTHON and platform.machine() in system.arches:
+            return system
+    pytest.skip(f"no operating system is known with Python {PYTHON}")
 
 
-def requirements(*wheels: Wheel) -> str:
-    """A line for each wheel, with its hash."""
-    return "".join(f"{w.name}=={w.version} --hash=sha256:{hashlib.sha256(w.data).hexdigest()}\n" for w in wheels)
+def real_wheels() -> Wheelhouse:
+    """Those of the board `here`, for this Python."""
+    KEPT.mkdir(exist_ok=True)
+    try:
+        return wheelhouse(here(), [system_here()], extras_of(here()), Sources(KEPT))
+    except WheelError as error:
+        pytest.skip(f"no wheels: {error}")
 
 
-def write_wheels(folder: Path, *wheels: Wheel) -> Path:
-    """A wheelhouse as a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for wheel in wheels:
-        (folder / wheel.file).write_bytes(wheel.data)
-    (folder / REQUIREMENTS).write_text(requirements(*wheels))
-    return folder
+def with_wheels(home: Home) -> Home:
+    """The home keeps its wheels where all tests have them."""
+    real_wheels()
+    if not home.wheels.exists():
+        home.wheels.symlink_to(KEPT)
+    return home
 
 
-def tar_of(files: dict[str, bytes]) -> bytes:
-    """A wheelhouse as it travels."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.GNU_FORMAT) as tar:
-        for name, data in sorted(files.items()):
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
+def nowhere() -> dict[str, str]:
+    """An environment in which pip reaches no index."""
+    return {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_FIND_LINKS": ""}
 
 
-def wheelhouse_tar(*wheels: Wheel) -> bytes:
-    """The tar of these wheels and what pins them."""
-    return tar_of({REQUIREMENTS: requirements(*wheels).encode(), **{wheel.file: wheel.data for wheel in wheels}})
-
-
-def wheelhouse_of(tar: bytes, *wheels: Wheel, **fields: object) -> Wheelhouse:
-    """What a manifest says of that tar, for this machine and Python."""
-    distributions = {normalised(wheel.name): wheel.version for wheel in wheels}
-    imports = tuple(wheel.name.replace("-", "_") for wheel in wheels)
-    known = {"machine": PLACE.machine, "python": PLACE.python, "installed_bytes": 10_000, "imports": imports}
-    return Wheelhouse(artifact=describe(tar), distributions=distributions, **{**known, **fields})
-
-
-def manifest_of(
-    *wheelhouses: Wheelhouse, name: str = "tiny", version: str = "1.0.0", kind: Kind = "runtime"
-) -> RuntimeManifest:
-    """A release of them."""
-    return RuntimeManifest(kind, name, version, "2026-11-30T00:00:00Z", wheelhouses)
+def reached(folder: Path) -> list[str]:
+    """The wheels of an image folder."""
+    return sorted(path.name for path in (folder / "wheels").glob("*.whl"))
