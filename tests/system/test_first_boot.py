@@ -12,8 +12,8 @@ import pytest
 from skerry_agent.state.identity import IdentityStore
 from tests.kit.commands import WITH_IDENTITIES, serving, skerry
 from tests.kit.images import first_boot, here
+from tests.kit.real_wheels import system_here, with_wheels
 from tests.kit.waiting import eventually
-from tests.kit.wheels import system_here, with_wheels
 from tests.system.fleet import FIRST, RECIPE, SECOND, Device, await_end, outcomes, running, start_rollout
 
 pytestmark = pytest.mark.system

@@ -104,7 +104,7 @@ def test_a_device_that_is_not_there_one_that_may_not_be_opened_and_one_that_is_s
     (tmp_path / "dev/apex_0").touch()
     assert tpu.absence(tmp_path)[0] == "device_silent"
     forbidden = tpu_probe.unusable(*tpu.absence(tmp_path, lambda _seen, _root: False))
-    assert (forbidden.code, "group plugdev (USB) or apex (PCIe)" in forbidden.hint) == ("device_forbidden", True)
+    assert (forbidden.code, "join the group plugdev" in forbidden.hint) == ("device_forbidden", True)
 
 
 def test_the_file_of_a_usb_device_is_found_by_its_numbers(tmp_path):

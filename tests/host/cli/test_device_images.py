@@ -14,7 +14,7 @@ from skerry_host.image.describe import ImageDescription
 from tests.kit.cards import card, extracted
 from tests.kit.commands import skerry
 from tests.kit.home import make_home
-from tests.kit.wheels import PYTHON, nowhere, reached, system_here, with_wheels
+from tests.kit.real_wheels import PYTHON, nowhere, reached, system_here, with_wheels
 
 CLAIM = {"agent.toml", "claim.key", "claim.pem", "fleet-ca.pem", "trust.json"}
 BESIDE = {

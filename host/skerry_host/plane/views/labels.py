@@ -41,6 +41,19 @@ LABELS = {
     "cloned": "two devices with one id",
     "tampering": "orders tampered with",
     "unsigned_generation": "order not signed by this host",
+    # settings from afar, and why a device went back
+    "kept": "kept",
+    "trial": "on trial",
+    "sent": "sent",
+    "kept_here": "kept by the board for itself",
+    "superseded": "another order came",
+    "invalid_settings": "settings that do not fit together",
+    "unknown_model": "no such model on the device",
+    "port_in_use": "port in use",
+    "port_unusable": "address cannot be used",
+    "no_connection": "no connection to the broker",
+    "not_confirmed": "not confirmed by the host",
+    "no_samples": "no samples from its sources",
     # transports
     "retained": "MQTT retained",
     "asked": "MQTT on request",
@@ -223,6 +236,10 @@ EVENTS = {
     "order_refused": "order refused",
     "ordered": "command sent",
     "refused": "command refused",
+    "settings_ordered": "settings ordered",
+    "settings_kept": "settings kept",
+    "settings_rolled_back": "settings rolled back",
+    "settings_refused": "settings refused",
 }
 """Kinds of events that are shown with other words than the codes above, or are not among them."""
 
