@@ -82,6 +82,32 @@ class FactoryJob(Struct, frozen=True, tag="factory"):
     targets: tuple[TargetName, ...]
 
 
+class PlanAgent(Struct, frozen=True, tag="plan_agent"):
+    """Verify the fetched manifest of an agent release and say which wheelhouse of it is to be fetched for this device.
+
+    `root` is the folder of agents: what is installed there already needs no wheelhouse.
+    """
+
+    release: str
+    manifest_file: str
+    root: str
+
+
+class InstallAgent(Struct, frozen=True, tag="install_agent"):
+    """Verify everything again, install the agent beside the one that runs, and prove it on the models that serve.
+
+    `config` is the agent.toml that it is to run with; `models` are those whose golden inputs it has to reproduce, as
+    far as the agent that runs does.
+    """
+
+    release: str
+    manifest_file: str
+    root: str
+    blobs_dir: str
+    config: str
+    models: tuple[str, ...] = ()
+
+
 RequestKind = Literal["claim", "birth", "renewal", "move"]
 
 
@@ -121,7 +147,17 @@ class AcceptIdentity(Struct, frozen=True, tag="accept_identity"):
     claim: str = ""
 
 
-UpdaterJob = VerifyMessage | VerifyMessages | PlanJob | StageJob | FactoryJob | MakeRequest | AcceptIdentity
+UpdaterJob = (
+    VerifyMessage
+    | VerifyMessages
+    | PlanJob
+    | StageJob
+    | FactoryJob
+    | MakeRequest
+    | AcceptIdentity
+    | PlanAgent
+    | InstallAgent
+)
 
 
 class Payload(Struct, frozen=True, tag="payload"):
@@ -149,6 +185,13 @@ class FactoryReady(Struct, frozen=True, tag="factory_ready"):
     """Every file of it is what its signed manifest says."""
 
     slot: Slot
+
+
+class AgentReady(Struct, frozen=True, tag="agent_ready"):
+    """An agent is installed in this folder and proven; `version` is what it says of itself."""
+
+    folder: str
+    version: str
 
 
 class RequestMade(Struct, frozen=True, tag="request_made"):
@@ -193,4 +236,4 @@ class Verified(Struct, frozen=True, tag="verified"):
     answers: tuple[Payload | Refusal, ...]
 
 
-Answer = Payload | Verified | Planned | Staged | FactoryReady | RequestMade | IdentityMade | Refusal
+Answer = Payload | Verified | Planned | Staged | FactoryReady | RequestMade | IdentityMade | AgentReady | Refusal

@@ -42,8 +42,10 @@ from skerry_agent.supervisor.report import EnergyStatus, FactoryStatus, LocalSta
 from skerry_agent.supervisor.report_interval import ReportInterval
 from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.results import ResultSender
+from skerry_agent.supervisor.settings_keeper import SettingsKeeper
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.supervisor.telemetry_reports import TelemetryReports
+from skerry_agent.supervisor.upgrades import Upgrades
 from skerry_agent.wire import codec, schemas, topics
 from skerry_agent.wire.manifest import PATCH_FORMAT
 from skerry_agent.wire.names import is_model_name
@@ -65,22 +67,25 @@ class Supervisor:
         self.identity: Callable[[], IdentityStatus | None] = lambda: None
         self.identity_issues: Callable[[], tuple[str, ...]] = tuple
         self.on_desired: Callable[[Desired], None] = lambda _desired: None
+        self.reconnect: Callable[[], None] = lambda: None
         self._report_due = False
         self._keys = WatchedKeys(config, processes)
         self._queue, self._link, self._processes = queue, link, self._keys
         state = config.state_dir
         self._orders = Orders(self.device, state, self._processes, queue, self._changed, self._keys.first_look)
-        outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
-        self._report_sender = ReportSender(outbox, link, self.device, state / "outbox" / "receipts")
+        self.settings: SettingsKeeper | None = None
+        self._outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
+        self._report_sender = ReportSender(self._outbox, link, self.device, state / "outbox" / "receipts")
         self._results = ResultSender(link, self.device)
         self._telemetry = Telemetry(self.device, boot, queue, meters)
-        interval = ReportInterval(config.agent, queue.monotonic)
-        self._reports = TelemetryReports(self._telemetry, self._report_sender, interval, queue, self._pids)
+        self._interval = ReportInterval(config.agent, queue.monotonic)
+        self._reports = TelemetryReports(self._telemetry, self._report_sender, self._interval, queue, self._pids)
         self._blobs = BlobStore(state / "blobs")
         self._folders = BundleFolders(state / "bundles", config.factory_dir)
         self._context = self._device_context(meters)
         self._supply = SupplyIssue(meters.undervoltage_since, queue, self._changed)
         self._units: dict[str, Unit] = {}
+        self.upgrades = Upgrades(self._context, self._units)
         self._sequence = 0
         self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
         self._facts = FactsReader(config)
@@ -119,6 +124,7 @@ class Supervisor:
         known, removed = self._known_models(), removal.removed_models(self._orders.desired)
         for name in sorted((known | set(self.config.models) | self._folders.factory.models()) - removed):
             self._unit(name)
+        self.upgrades.start()
         if self._orders.desired is not None:
             self._apply(self._orders.desired)
         self._reports.plan()
@@ -163,6 +169,35 @@ class Supervisor:
             part.device = device
         self._orders.enrolled_as = incarnation
 
+    def use(self, config: AgentConfig) -> None:
+        """Work by another configuration, in all that takes neither a runner nor a connection."""
+        self.config = self._context.config = config
+        agent = config.agent
+        self._interval.use(agent)
+        self._outbox.limit(agent.outbox_bytes, agent.outbox_reports)
+        self._order_request.use(metered=agent.metered)
+        for unit in self._units.values():
+            unit.use_limits()
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """The models of this device."""
+        return self._units
+
+    @property
+    def listeners(self) -> dict[str, ModelListeners]:
+        """Where each of them is served."""
+        return self._listeners
+
+    def report_now(self) -> tuple[str, int]:
+        """Make a telemetry report now; its boot and sequence, by which the host names it once it is stored."""
+        self._reports.put(most_quiet_s=0.0)
+        return self.boot, self._telemetry.newest
+
+    def leave_broker(self) -> None:
+        """Say goodbye to the broker: the next connection is to another."""
+        self._say_state(online=False)
+
     def identity_changed(self) -> None:
         """There is something to show of this device's identity."""
         self._changed()
@@ -176,8 +211,11 @@ class Supervisor:
         for unit in self._units.values():
             if unit.transfer is not None:
                 unit.transfer.link_up()
+        self.upgrades.link_up()
         self._report_sender.link_up()
         self._results.link_up()
+        if self.settings is not None:
+            self.settings.link_up()
         self._changed()
 
     def message(self, topic: str, payload: bytes) -> None:
@@ -188,15 +226,19 @@ class Supervisor:
             self._orders.command_message(payload, self._run_command, self._reply)
         elif topic == topics.receipt(self.device):
             self._report_sender.receipt(payload)
+            if self.settings is not None:
+                self.settings.receipt(payload)
         else:
             for unit in self._units.values():
                 if unit.transfer is not None:
                     unit.transfer.message(topic, payload)
+            self.upgrades.message(topic, payload)
 
     def acked(self, token: int) -> None:
         """The broker has taken a message."""
         self._report_sender.acked(token)
         self._results.acked(token)
+        self.upgrades.acked(token)
 
     def _say_state(self, *, online: bool) -> None:
         state = device_state(self.device, self.boot, self._link.connection, online=online)
@@ -211,6 +253,9 @@ class Supervisor:
             self._unit(assignment.model).order(self._deployment(assignment))
         for model in set(self._units) - {a.model for a in desired.assignments}:
             self._units[model].withdraw()
+        self.upgrades.order(desired.agent)
+        if self.settings is not None:
+            self.settings.order(desired.settings)
         self.on_desired(desired)
         self._changed()
 
@@ -302,7 +347,10 @@ class Supervisor:
             identity=self.identity(),
             results=self._results.counts,
             trials={name: unit.trial_progress for name, unit in units.items() if unit.trial_progress},
+            version=__version__,
+            upgrade=self.upgrades.report(),
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
+            settings=self.settings.report() if self.settings is not None else None,
         )
 
     # -- reporting -----------------------------------------------------------------------------------------------------
@@ -330,9 +378,12 @@ class Supervisor:
             patch_format=PATCH_FORMAT,
             refused=self._orders.refused.newest,
             manifest_schema=schemas.NEWEST,
+            upgrade=self.upgrades.report(),
             facts=self._facts.facts(None),
+            settings=self.settings.report() if self.settings is not None else None,
         )
-        self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
+        token = self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
+        self.upgrades.reported(token)
 
     def _issues(self) -> tuple[str, ...]:
         own = (
@@ -344,7 +395,9 @@ class Supervisor:
             self._supply.issue,
             self._link.issue,
             self._ports.issue,
+            self.settings.issue if self.settings is not None else None,
             *self.identity_issues(),
+            *self.upgrades.issues,
         )
         return (
             *filter(None, own),
@@ -359,10 +412,14 @@ class Supervisor:
         if self._link.issue not in {None, *self._issue_log.said}:
             self._changed()
         self._resume_orders()
+        if self.settings is not None:
+            self.settings.check()
+        for unit in self._units.values():
+            unit.exchange_runner()
         for listeners in self._listeners.values():
             if listeners.retry():
                 self._changed()
-        if any(unit.active for unit in self._units.values()):
+        if self.upgrades.active or any(unit.active for unit in self._units.values()):
             self._changed()
         self._reports.check(on_trial=any(unit.record.state in ON_TRIAL for unit in self._units.values()))
 
@@ -387,12 +444,14 @@ class Supervisor:
 
     def _collect_now(self) -> None:
         """While a deployment is under way everything may still be needed; what is not known may be needed too."""
-        if self._disk_issue or any(unit.active or unit.state_lost for unit in self._units.values()):
+        under_way = self.upgrades.active or any(unit.active for unit in self._units.values())
+        if under_way or self._disk_issue or any(unit.state_lost for unit in self._units.values()):
             return
         slots = [slot for unit in self._units.values() for slot in _held(unit)]
         self._folders.collect(slot.bundle for slot in slots)
         self._context.runtimes.collect(slot.runtime.folder for slot in slots if slot.runtime is not None)
         self._blobs.collect(())
+        self.upgrades.collect()
 
 
 def _held(unit: Unit) -> list[Slot]:

@@ -8,8 +8,10 @@ from skerry_agent.deployment.unit import Unit
 from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.machine.records import Deployment, Record, Slot
 from skerry_agent.supervisor.results import ResultsSent
+from skerry_agent.wire.settings import SettingsReport
 from skerry_agent.wire.telemetry import MeasurementSource
 from skerry_agent.wire.twin import DeploymentReport, ModelReport, RuntimeReport, SlotReport
+from skerry_agent.wire.upgrades import UpgradeReport
 
 
 class FactoryStatus(Struct, frozen=True):
@@ -33,6 +35,7 @@ class LocalStatus(Struct, frozen=True):
 
     `why_offline`: why there is no connection, and what to do. `log`: where the agent's log is found, in words.
     `identity`: what the host knows it as, None where it was provisioned without one.
+    `version` is that of the agent, and `upgrade` the latest upgrade of it.
     `trials`: what candidates on probation have run so far. It changes each second, so it is not in the twin.
     """
 
@@ -52,6 +55,9 @@ class LocalStatus(Struct, frozen=True):
     results: dict[str, ResultsSent] = {}
     trials: dict[str, str] = {}
     identity: IdentityStatus | None = None
+    version: str = ""
+    upgrade: UpgradeReport | None = None
+    settings: SettingsReport | None = None
 
 
 def model_report(unit: Unit) -> ModelReport:

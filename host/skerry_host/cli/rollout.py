@@ -1,6 +1,5 @@
 """`skerry rollout`: plan, start, watch and abort rollouts."""
 
-import re
 import sys
 import time
 from collections import Counter
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.hours import parse_hours
 from skerry_agent.wire.twin import Fallback, TransferPolicy
 from skerry_host.cli.chosen import EXIT_STATUS, Chosen, chosen_devices, of_all, refused_lines
 from skerry_host.cli.common import ago, console, emit, emit_json, json_option, registry, safe, size, styled, table, warn
@@ -55,11 +56,10 @@ def _hours(_context: click.Context, _option: click.Parameter, text: str | None) 
     """`22:00-05:30` in minutes after midnight."""
     if text is None:
         return None
-    matched = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)", text)
-    if matched is None or matched.group(1, 2) == matched.group(3, 4):
-        raise click.BadParameter(f"{text!r} is not a time window; write for instance 22:00-05:30")
-    start_hour, start_minute, end_hour, end_minute = map(int, matched.groups())
-    return 60 * start_hour + start_minute, 60 * end_hour + end_minute
+    try:
+        return parse_hours(text)
+    except WireError:
+        raise click.BadParameter(f"{text!r} is not a time window; write for instance 22:00-05:30") from None
 
 
 @click.group()

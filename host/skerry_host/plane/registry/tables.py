@@ -325,6 +325,27 @@ class MoveRow(Base):
     signed: Mapped[bool]
 
 
+class SettingsRow(Base):
+    """What is set on a device from afar (`records.settings`).
+
+    `orders` (JSON) are the newest ones with their values, the last of which is `order_id`; `kept` is the one whose
+    values the device says that it has. `signed`: its desired state says so. `outcome` is what became of `order_id`.
+    """
+
+    __tablename__ = "settings"
+    device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    order_id: Mapped[str] = mapped_column(String(64))
+    orders: Mapped[bytes]
+    kept: Mapped[str] = mapped_column(String(64), default="")
+    trial_s: Mapped[float]
+    signed: Mapped[bool] = mapped_column(default=False, index=True)
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    code: Mapped[str] = mapped_column(default="")
+    detail: Mapped[str] = mapped_column(default="")
+    ordered: Mapped[float]
+    heard: Mapped[float | None]
+
+
 class HeartbeatRow(Base):
     """The plane that serves this registry: one row, renewed every few seconds (`records.heartbeats`)."""
 

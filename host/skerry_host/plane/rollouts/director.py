@@ -9,7 +9,7 @@ from skerry_agent.wire.enrolment import Attest
 from skerry_agent.wire.names import MAX_COUNT
 from skerry_agent.wire.twin import Assignment, Command, Desired, Reported, TransferPolicy
 from skerry_host.plane.errors import PlaneError
-from skerry_host.plane.registry.records import identities, moves, twins
+from skerry_host.plane.registry.records import identities, moves, settings, twins
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow
 from skerry_host.release.obstacles import BundleOrder, Obstacle, lacking, obstacle, unmet
@@ -78,6 +78,10 @@ class Director:
         desired = twin.desired
         self._order(session, twin, desired.assignments if desired else (), desired.removed if desired else ())
 
+    def tell(self, session: Session, device: str) -> None:
+        """Sign what is desired of a device anew, with what is now set on it; also where nothing was desired yet."""
+        self.offer(session, device)
+
     def attest(self, device: str, nonce: str) -> bytes:
         """The host's time, signed, for whoever has just made this nonce; as the bytes that are sent."""
         return self._signed(envelope.ATTEST, Attest(device, nonce, self._clock()))
@@ -86,7 +90,17 @@ class Director:
         now, incarnation = self._clock(), identities.incarnation(session, twin.device)
         generation = next_generation(twin.device, twin.generation, now)
         offer = moves.offer(session, twin.device) if incarnation is None else None
-        desired = Desired(twin.device, generation, now, wanted, None, incarnation, removed, offer)
+        wished = settings.order(session, twin.device)
+        desired = Desired(
+            device=twin.device,
+            generation=generation,
+            issued=now,
+            assignments=wanted,
+            incarnation=incarnation,
+            removed=removed,
+            offer=offer,
+            settings=wished,
+        )
         twins.store_desired(session, desired, self._signed(envelope.DESIRED, desired))
         return desired
 

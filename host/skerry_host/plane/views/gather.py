@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.twin import Assignment, ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.registry.records import alarms, devices, events, receipts, rollouts, twins
+from skerry_host.plane.registry.records import alarms, devices, events, receipts, rollouts, settings, twins
 from skerry_host.plane.registry.records.alarms import Alarm
 from skerry_host.plane.registry.records.known import known_by
 from skerry_host.plane.registry.records.parts import parts
@@ -21,6 +21,7 @@ from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.history import point
 from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.newest import NewestIntervals, sample_view
+from skerry_host.plane.views.settings import settings_view
 from skerry_host.plane.views.views import (
     AlarmView,
     DeploymentView,
@@ -71,13 +72,14 @@ def _device_views(session: Session, shown: Sequence[Device], history: int) -> It
     telemetry = SqlTelemetry(session).recent(names, history) if history else {}
     missing = receipts.missing(session, names) if history else {}
     known, identified = twins.of(session, names), known_by(session, names)
-    sounding = alarms.of(session, names)
+    sounding, wanted = alarms.of(session, names), settings.of(session, names)
     for device in shown:
         view = _device_view(device, known[device.id], telemetry.get(device.id, []))
         found = alarm_views(known[device.id], sounding.get(device.id, ()))
         by = identified[device.id]
         is_known = KnownView(by.how, by.until, by.reason)
-        yield replace(view, reports_missing=missing.get(device.id, 0), alarms=found, known=is_known)
+        is_set = settings_view(known[device.id], wanted.get(device.id))
+        yield replace(view, reports_missing=missing.get(device.id, 0), alarms=found, known=is_known, settings=is_set)
 
 
 def alarm_views(twin: Twin, sounding: Sequence[Alarm]) -> tuple[AlarmView, ...]:

@@ -206,10 +206,16 @@ def refusals(session: Session, device: str) -> set[tuple[str, str]]:
     return {(each.message_sha256, each.code) for each in reported.refused} if reported else set()
 
 
+def is_desired(session: Session, device: str, message: str) -> bool:
+    """Whether the message of this sha256 is an enrolled device's desired state."""
+    row = session.get_one(TwinRow, device)
+    return row.envelope is not None and message_sha256(row.envelope) == message
+
+
 def ordered_by(session: Session, device: str, message: str) -> list[str]:
     """The deployments that a device's desired state orders, if that is the message of this sha256; else none."""
     row = session.get_one(TwinRow, device)
-    if row.envelope is None or row.desired is None or message_sha256(row.envelope) != message:
+    if row.desired is None or not is_desired(session, device, message):
         return []
     desired = _or_none(row.desired, Desired, device)
     return [assigned.deployment for assigned in desired.assignments] if desired else []
