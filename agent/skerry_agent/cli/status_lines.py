@@ -14,7 +14,7 @@ def shown(status: LocalStatus) -> list[str]:
     offline = f"offline: {status.why_offline}" if status.why_offline else "offline"
     link = "connected" if status.connected else offline if status.running else "not running"
     name = "this device" if status.device == UNENROLLED else f"device {status.device}"
-    lines = [f"{name}: {link}", *_identity(status.identity)]
+    lines = [f"{name}: {link}", *_agent(status), *_identity(status.identity)]
     for name, model in sorted(status.models.items()):
         current = slot_text(model.current) if model.current else "no release"
         where = " and ".join(urls[name] for urls in (status.http, status.unix) if name in urls)
@@ -47,6 +47,25 @@ def slot_text(slot: SlotReport) -> str:
     if not slot.runtime:
         return slot.release
     return f"{slot.release} with runtime {slot.runtime}{' (gone)' if slot.runtime_gone else ''}"
+
+
+def _agent(status: LocalStatus) -> list[str]:
+    """Which agent this is, and what became of its latest upgrade."""
+    upgrade = status.upgrade
+    release = f" ({upgrade.runs})" if upgrade is not None and upgrade.runs else ""
+    lines = [f"  agent {status.version}{release}"] if status.version else []
+    return [*lines, f"    {upgrade_text(upgrade)}"] if upgrade is not None and upgrade.release else lines
+
+
+def upgrade_text(upgrade: UpgradeReport) -> str:
+    """How far an upgrade is, or how it has ended."""
+    if upgrade.outcome is not None:
+        why = ": ".join(filter(None, (upgrade.reason, upgrade.detail)))
+        return f"upgrade to {upgrade.release}: {upgrade.outcome}" + (f" ({why})" if why else "")
+    words: list[str] = [upgrade.state]
+    if upgrade.state == "fetching" and upgrade.bytes_expected:
+        words.append(f"{upgrade.bytes_received / upgrade.bytes_expected:.0%} of {upgrade.bytes_expected} B")
+    return f"upgrade to {upgrade.release}: {', '.join(filter(None, (*words, upgrade.detail)))}"
 
 
 def _identity(identity: IdentityStatus | None) -> list[str]:
