@@ -18,7 +18,6 @@ from typing import Any
 
 from skerry_agent.config import load
 from skerry_agent.launch import files, watch
-from skerry_agent.launch.table import MOST_ATTEMPTS, MOST_STARTS
 from skerry_agent.ports.jobs import InstallAgent, Refusal
 from skerry_agent.supervisor.loop import Supervisor
 from skerry_agent.trust.key_file import TrustError
@@ -178,11 +177,7 @@ class Board:
             on_trial = trial is not None and trial.agent == agent
             if on_trial and fate == "late":
                 watch.late(self.agents)
-            elif on_trial and fate == "dies":
-                continue
-            elif agent.folder and fate == "dies later":
-                continue
-            else:
+            elif not (on_trial and fate == "dies") and not (agent.folder and fate == "dies later"):
                 running = Running(self.state, self.publisher, self.ledger, agent.folder)
                 running.go()
                 if not running.relaunch:

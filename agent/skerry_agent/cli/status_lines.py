@@ -7,6 +7,7 @@ from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.supervisor.report import LocalStatus
 from skerry_agent.wire.figures import energy_text
 from skerry_agent.wire.twin import DeploymentReport, RuntimeReport, SlotReport
+from skerry_agent.wire.upgrades import UpgradeReport
 
 
 def shown(status: LocalStatus) -> list[str]:

@@ -43,7 +43,7 @@ Prove = Callable[[Path, InstallAgent], str]
 
 
 def install_agent(
-    job: InstallAgent, trust: Trust, room: Room, pip: Pip | None = None, prove: Prove = agent_probe.probe
+    job: InstallAgent, trust: Trust, room: Room, pip: Pip | None = None, prove: Prove | None = None
 ) -> AgentReady:
     """Install it, unless it is, and prove it. One that proves unfit is removed again.
 
@@ -60,7 +60,7 @@ def install_agent(
             raise RefusedError(Refusal("failed", "missing_blob", f"the wheelhouse of {job.release} was not fetched"))
         install(Installation(tar, wheelhouse, raw, folder, f"agent {job.release}"), room, pip)
     try:
-        version = prove(folder, job)
+        version = (prove or agent_probe.probe)(folder, job)
         _check_version(version, wheelhouse, job.release)
     except RefusedError:
         if not was_there:  # the agent before this one is kept, whatever became of it
