@@ -154,8 +154,9 @@ def library(root: Path = Path("/"), places: Iterable[str] | None = None) -> str:
 
 
 def _places() -> Iterator[str]:
-    """Where the loader looks, as ld.so(8) has it."""
+    """Where the loader looks, as ld.so(8) has it; before the system's folders, where an image puts a driver."""
     yield from filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))
+    yield "/opt/skerry-lib"
     triplet = f"{os.uname().machine}-linux-gnu"
     for folder in (f"lib/{triplet}", "lib64", "lib"):
         yield from (f"/usr/local/{folder}", f"/{folder}", f"/usr/{folder}")

@@ -115,6 +115,12 @@ class Images:
         used = ordered.coral.board if ordered is not None and ordered.coral is not None else board
         return Place(folder, used, device, ordered)
 
+    @property
+    def uncertain(self) -> list[str]:
+        """Of boards with an Edge TPU, of which nobody has reported yet that this works there."""
+        corals = [ordered.coral for ordered in self._ordered.values() if ordered is not None]
+        return [f"not known to use the Edge TPU: {line}" for coral in corals if coral for line in coral.uncertain]
+
     def write(self, place: Place, files: list[ImageFile]) -> None:
         """Write a folder, and try the boot partition. Raises `FolderError`, `BootError`: then neither is written."""
         if self._boot is not None:
