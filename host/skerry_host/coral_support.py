@@ -5,7 +5,7 @@ Knows what is publicly known, and says who has said it. Looks at no file but tha
 
 import re
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -14,7 +14,8 @@ from skerry_agent.wire.admission import below, numbers
 from skerry_host.firmware import firmware_file
 
 Verdict = Literal["edgetpu works", "ends on the CPU", "crashes", "does not start", "unknown"]
-WORKS, UNKNOWN = "edgetpu works", "unknown"
+WORKS: Final = "edgetpu works"
+UNKNOWN: Final = "unknown"
 NONE, VENDOR, BUILT = "none", "vendor", "built"
 Text = Annotated[str, Meta(min_length=10)]
 

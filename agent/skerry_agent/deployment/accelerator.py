@@ -33,9 +33,17 @@ Look = Callable[[Answer], None]
 class NoAccelerator:
     """Of a board without one."""
 
-    change = ""
-    issue: str | None = None
     now: Accelerator | None = None
+
+    @property
+    def change(self) -> str:
+        """What is another one than when it last worked; empty where nothing is, or it never did."""
+        return ""
+
+    @property
+    def issue(self) -> str | None:
+        """What the host is to know of it."""
+        return None
 
     def begin(self) -> None:
         """Find out what can be found out in the background."""
@@ -86,7 +94,7 @@ class EdgeTpu(NoAccelerator):
         return changes(good, self.now) if good is not None and self.now is not None else ""
 
     @property
-    def issue(self) -> str | None:  # type: ignore[override]
+    def issue(self) -> str | None:
         """What has changed, until some time after it works again."""
         if not self._changed_text:
             return None

@@ -87,7 +87,8 @@ class ImageOrder:
             why = "not with --config-only" if given["config_only"] else "give --out too"
             raise click.UsageError(f"--{option} is of an image folder: {why}", click.get_current_context())
         coral = CoralFiles(given["python"], given["libedgetpu"], given["cpu_only"])
-        return cls(complete, *(given[name] for name in _OF_IMAGES[:4]), given["boot"], coral)
+        systems, factories, camera, wheels, boot = (given[name] for name in (*_OF_IMAGES[:4], "boot"))
+        return cls(complete, systems, factories, camera, wheels, boot, coral)
 
 
 class _Undone(Exception):  # noqa: N818 - no error: it ends a transaction that was a rehearsal
