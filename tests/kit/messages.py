@@ -24,8 +24,8 @@ from skerry_agent.wire.manifest import (
 )
 from skerry_agent.wire.postprocess import Postprocess
 from skerry_agent.wire.refusals import RefusedOrder
-from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.settings import Difference, SettingsOrder, SettingsReport
+from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample, Stored
 from skerry_agent.wire.twin import (
     Assignment,
@@ -191,7 +191,10 @@ MESSAGES = {
             "rolled_back",
             "no_connection",
             "no connection to the broker: nothing answers there",
-            (Difference("broker_url", "mqtts://nowhere:8883", "mqtts://host:8883"), Difference("metered", True, False, "kept_here")),
+            (
+                Difference("broker_url", "mqtts://nowhere:8883", "mqtts://host:8883"),
+                Difference("metered", True, False, "kept_here"),
+            ),
             ("metered",),
             1,
             "set-1",

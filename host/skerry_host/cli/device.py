@@ -241,10 +241,7 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
         f"{s.name} {reading(s.value, s.unit, s.relative_uncertainty)} ({s.source}: {s.method})" for s in view.samples
     ]
     if view.settings.outcome:
-        differ = (
-            f", {view.settings.differing} differ: `skerry device settings {view.id}`" if view.settings.differing else ""
-        )
-        lines.append(f"settings from afar: {summary(view.settings)}{differ}")
+        lines.append(f"settings from afar: {summary(view.settings)}{_differing(view)}")
     lines += [f"issue: {label(issue)}" for issue in view.issues[:MOST_ISSUES]]
     if len(view.issues) > MOST_ISSUES:
         lines.append(f"and {len(view.issues) - MOST_ISSUES} more issues: `skerry device show {view.id} --json`")
@@ -252,6 +249,11 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
         dropped = f"{view.outbox_dropped} dropped by the device since its start"
         lines.append(f"telemetry reports: {view.reports_missing} missing, lost or still on the device; {dropped}")
     return lines
+
+
+def _differing(view: "DeviceView") -> str:
+    differ = view.settings.differing
+    return f", {differ} differ: `skerry device settings {view.id}`" if differ else ""
 
 
 def _state(model: "ModelView") -> str:

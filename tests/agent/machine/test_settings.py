@@ -30,7 +30,8 @@ def test_a_trial_is_begun_so_often_and_then_never_again():
 
 def test_what_has_failed_or_is_kept_is_known_and_an_order_without_a_name_never_is():
     record = machine.failed(machine.ordered(KEPT, BAD, moved=False), "no_connection", "why")
-    assert record.knows("good") and record.knows("bad")
+    assert record.knows("good")
+    assert record.knows("bad")
     assert not record.knows("other")
     assert not SettingsRecord().knows("")
 

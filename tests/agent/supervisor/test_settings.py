@@ -325,7 +325,8 @@ def test_another_port_is_listened_on_beside_the_old_one_until_it_is_kept(serving
     port = free_port()
     old = serving.agent.status().http["m"]
     serving.order("o1", {"models.m.http": f"127.0.0.1:{port}"})
-    assert listens(old) and listens(f"http://127.0.0.1:{port}")
+    assert listens(old)
+    assert listens(f"http://127.0.0.1:{port}")
     serving.turn(10.0)
     assert serving.outcome == ("kept", "")
     assert serving.agent.status().http["m"] == f"http://127.0.0.1:{port}"

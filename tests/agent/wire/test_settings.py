@@ -83,7 +83,14 @@ def test_what_must_not_be_set_from_afar_is_no_key(key):
     assert settings.find(key) is None
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8), st.sampled_from(sorted(GOOD)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+        max_leaves=8,
+    ),
+    st.sampled_from(sorted(GOOD)),
+)
 def test_no_value_is_an_error_of_the_check(value, key):
     assert isinstance(settings.issue_of(key, value), str)
 
@@ -92,7 +99,9 @@ def test_all_together_have_a_limit():
     values = {f"models.m{n}.camera": "/dev/" + "v" * 400 for n in range(60)}
     assert "at most" in settings.issues_of(values)[0]
     with pytest.raises(WireError):
-        codec.decode(codec.encode({"id": "x", "values": {f"models.m{n}.http": "auto" for n in range(99)}}), SettingsOrder)
+        codec.decode(
+            codec.encode({"id": "x", "values": {f"models.m{n}.http": "auto" for n in range(99)}}), SettingsOrder
+        )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +125,8 @@ def test_a_window_is_open_for_as_many_minutes_as_it_is_long(begin, end, minute):
     text = "{:02}:{:02}-{:02}:{:02}".format(*divmod(begin, 60), *divmod(end, 60))
     hours = parse_hours(text)
     assert hours == (begin, end)
-    assert is_open(hours, begin) and not is_open(hours, end)
+    assert is_open(hours, begin)
+    assert not is_open(hours, end)
     assert sum(is_open(hours, each) for each in range(1440)) == (end - begin) % 1440
     assert is_open(hours, minute) is ((minute - begin) % 1440 < (end - begin) % 1440)
 

@@ -37,7 +37,9 @@ class SettingsRig(Rig):
     def ends(self, outcome, code="", kept=None):
         """The device says this of the newest order."""
         name = self.wanted_of.newest.id
-        self.says(SettingsReport(name, outcome, code, code and "why", schema=NEWEST, kept=name if kept is None else kept))
+        self.says(
+            SettingsReport(name, outcome, code, code and "why", schema=NEWEST, kept=name if kept is None else kept)
+        )
 
     def set(self, change=None, **values):
         self.now += 1
