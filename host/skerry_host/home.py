@@ -55,6 +55,11 @@ class Home:
         return self.root / "chunk_limit"
 
     @property
+    def wheels(self) -> Path:
+        """Wheels for boards, fetched once; all of it may be deleted."""
+        return self.root / "wheels"
+
+    @property
     def devices(self) -> Path:
         """What `device provision` writes, one folder per device."""
         return self.root / "devices"

@@ -43,7 +43,19 @@ def skerry(home: Home, *arguments: str, check: bool = True) -> Done:
 
 def provision(home: Home, device: str, out: Path) -> None:
     """Enrol a device, for a broker that nobody calls."""
-    skerry(home, "device", "provision", device, "--board", "generic-x86", "--broker", "mqtt://h", "--out", str(out))
+    skerry(
+        home,
+        "device",
+        "provision",
+        device,
+        "--board",
+        "generic-x86",
+        "--broker",
+        "mqtt://h",
+        "--config-only",
+        "--out",
+        str(out),
+    )
 
 
 def skerry_process(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from paho.mqtt.enums import CallbackAPIVersion
 
 from skerry_agent.wire import blobs, codec, topics
+from skerry_agent.wire.admission import DeviceFacts
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
@@ -162,6 +163,7 @@ class Kept:
     refused: tuple[RefusedOrder, ...] = ()
     manifest_schema: int = 1
     settings: SettingsReport | None = None
+    facts: DeviceFacts | None = None
 
 
 class FakeDevice:
@@ -236,6 +238,7 @@ class FakeDevice:
             refused=self.kept.refused,
             manifest_schema=self.kept.manifest_schema,
             settings=self.kept.settings,
+            facts=self.kept.facts,
         )
         self.publish(topics.reported(self.id), codec.encode(reported), retain=True)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from skerry_agent.wire.admission import Needs
 from skerry_agent.wire.blobs import CHUNK_BYTES
 from skerry_agent.wire.envelope import RELEASE
 from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Provenance, Quality, Release
@@ -43,6 +44,7 @@ def add_release(  # noqa: PLR0913 - what tests want of a release, by name
     newer_patch: bytes | None = None,
     decoder: Decoder = "decoded",
     chunk_bytes: int = CHUNK_BYTES,
+    needs: Needs | None = None,
 ) -> Release:
     """Put a signed release `fashion@version` into the store, with a patch from `base` when it is given.
 
@@ -59,7 +61,7 @@ def add_release(  # noqa: PLR0913 - what tests want of a release, by name
     if base is not None and newer_patch is not None:
         newer = (PatchRef(base_sha, artifact.blob.sha256, "typed", store.put(newer_patch), 2),)
     counter = int(version.replace(".", ""))
-    bundle = Bundle("cpu", (artifact, golden), (), (), postprocess=Postprocess(decoder))
+    bundle = Bundle("cpu", (artifact, golden), (), (), postprocess=Postprocess(decoder), needs=needs)
     release = Release(
         schema_of([bundle]), "fashion", version, counter, (bundle,), QUALITY, PROVENANCE, patches, newer_patches=newer
     )

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from skerry_agent.wire.admission import Accelerator, DeviceFacts, Needs
 from skerry_agent.wire.asking import Ask
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.drift import DriftBaseline, Histogram
@@ -24,6 +25,7 @@ from skerry_agent.wire.manifest import (
 )
 from skerry_agent.wire.postprocess import Postprocess
 from skerry_agent.wire.refusals import RefusedOrder
+from skerry_agent.wire.runtimes import RuntimeManifest, Wheelhouse
 from skerry_agent.wire.settings import Difference, SettingsOrder, SettingsReport
 from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample, Stored
@@ -57,6 +59,18 @@ BUNDLE = Bundle(
     probation=Probation(latency_p95_us=5000.0),
 )
 
+
+NEEDS = Needs(
+    target="cpu",
+    machines=("aarch64", "x86_64"),
+    pythons=("cp311", "cp312"),
+    glibc="2.28",
+    agent="0.2.0",
+    runtimes={"ai-edge-litert": "1.0", "tflite-runtime": "2.9"},
+    edgetpu_runtime=14,
+    ram_bytes=64_000_000,
+    disk_bytes=5_000_000,
+)
 
 MESSAGES = {
     "receipt": Receipt((Stored("0123456789abcdef", ((0, 41), (43, 57))), Stored("fedcba9876543210", ((0, 0),)))),
@@ -107,6 +121,26 @@ MESSAGES = {
         targets=("cpu",),
         manifest_schema=2,
     ),
+    "reported_facts": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=5,
+        generation=8,
+        agent="0.5.0",
+        board="raspberry-pi-4-coral-usb",
+        targets=("edgetpu", "cpu"),
+        facts=DeviceFacts(
+            machine="aarch64",
+            python="cp311",
+            glibc="2.36",
+            agent="0.5.0",
+            runtimes={"ai-edge-litert": "2.3.0"},
+            engines={"edgetpu": "ai-edge-litert", "cpu": "ai-edge-litert"},
+            accelerator=Accelerator("libedgetpu1-std 16.0", 14, "1.2", "", "6.6.31", "driver_crashes"),
+            ram_bytes=4_000_000_000,
+            disk_free_bytes=12_000_000_000,
+        ),
+    ),
     "reported_refused": Reported(
         device="shelf-01",
         boot="0123456789abcdef",
@@ -133,6 +167,44 @@ MESSAGES = {
     ),
     "ask": Ask("shelf-01", "a" * 64, (None, 0, 4095)),
     "ask_session": Ask("shelf-01", "a" * 64, (None, 0, 4095), "0123456789abcdef"),
+    "desired_runtime": Desired(
+        "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", runtime=BLOB),)
+    ),
+    "reported_slot_runtime": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=4,
+        generation=8,
+        agent="0.1.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        models={
+            "fashion": ModelReport(
+                "idle",
+                True,
+                SlotReport("fashion@1.1.0", "cpu", "a" * 64, "b" * 64, runtime="litert@2.4.0", runtime_sha256="e" * 64),
+                SlotReport("fashion@1.0.0", "cpu", "c" * 64, "d" * 64, runtime="litert@2.3.0", runtime_gone=True),
+            )
+        },
+    ),
+    "runtime": RuntimeManifest(
+        "runtime",
+        "litert",
+        "2.4.0",
+        "2026-11-30T10:00:00Z",
+        (
+            Wheelhouse(
+                "aarch64",
+                "cp311",
+                BLOB,
+                {"ai-edge-litert": "2.4.0", "numpy": "2.4.6"},
+                "2.27",
+                ("ai_edge_litert",),
+                120_000_000,
+            ),
+        ),
+        "for XNNPACK",
+    ),
     "desired_asked": Desired(
         "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", asked=True),)
     ),
@@ -271,6 +343,15 @@ MESSAGES = {
             "top1", 2500, 0.9276, 0.9268, (0.916, 0.938), (0.915, 0.937), {"probabilities": 33.6}, 560, 196
         ),
         provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
+    ),
+    "release_needs": Release(
+        schema=1,
+        model="fashion",
+        version="1.5.0",
+        counter=6,
+        bundles=(replace(BUNDLE, needs=NEEDS),),
+        quality=Quality("top1", 2500, None, 0.9268, None, (0.915, 0.937), {}, None, 196),
+        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-30T06:00:00+00:00"),
     ),
     "release_baseline": Release(
         schema=1,

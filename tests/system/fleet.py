@@ -207,7 +207,7 @@ def provision(home: Home, name: str, broker: str | None, folder: Path, board: st
     Without a broker it is that of the plane that runs.
     """
     where = ["--broker", broker] if broker else []
-    skerry(home, "device", "provision", name, "--board", board, *where, "--out", str(folder))
+    skerry(home, "device", "provision", name, "--board", board, *where, "--config-only", "--out", str(folder))
     device = Device(name, folder)
     device.configure("agent", "beat_s = 0.2")
     text = device.config.read_text().replace("telemetry_interval_s = 60.0", "telemetry_interval_s = 1.0")

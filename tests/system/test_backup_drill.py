@@ -56,7 +56,9 @@ def enrolled(home: Home, folder: Path) -> Iterator[FakeDevice]:
     """The light devices, each enrolled by its board with one claim of all."""
     batch = folder / "batch.csv"
     batch.write_text("id,board,tags,serial\n" + "".join(f"{name},{BOARD},lab,SN-{name}\n" for name in LIGHT))
-    said = skerry(home, "device", "claim", "--batch", str(batch), "--out", str(folder / "image"), "--json").stdout
+    said = skerry(
+        home, "device", "claim", "--batch", str(batch), "--config-only", "--out", str(folder / "image"), "--json"
+    ).stdout
     boards = {name: Board(folder / "image", f"SN-{name}") for name in LIGHT}
     client = boards[LIGHT[0]].client()
     try:

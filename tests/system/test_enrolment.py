@@ -39,7 +39,19 @@ def plane(home):
 
 def image(home: Home, folder: Path, *options: str) -> Path:
     """One folder for many boards, as an image maker gets it."""
-    skerry(home, "device", "claim", "--board", "generic-x86", "--days", "1", *options, "--out", str(folder))
+    skerry(
+        home,
+        "device",
+        "claim",
+        "--board",
+        "generic-x86",
+        "--days",
+        "1",
+        *options,
+        "--config-only",
+        "--out",
+        str(folder),
+    )
     return folder
 
 
@@ -114,7 +126,16 @@ def test_three_boards_of_one_image_enrol_get_a_release_and_one_is_revoked(home, 
 def test_a_board_with_a_record_is_enrolled_without_anybody_and_is_the_same_after_kills(home, plane, tmp_path):
     """Case I4 of the threat table, with real processes: killed at three moments of its first minute."""
     (tmp_path / "boards.csv").write_text("id,board,tags,serial\nedge-17,generic-x86,lab,board-1\n")
-    skerry(home, "device", "claim", "--batch", str(tmp_path / "boards.csv"), "--out", str(tmp_path / "image"))
+    skerry(
+        home,
+        "device",
+        "claim",
+        "--batch",
+        str(tmp_path / "boards.csv"),
+        "--config-only",
+        "--out",
+        str(tmp_path / "image"),
+    )
     device = board(tmp_path / "image", tmp_path / "board-1", "board-1")
     with running(device):
         for exists in ("identities/.request-claim/request.json", "identity", "outbox"):
@@ -133,7 +154,16 @@ def test_a_first_boot_without_a_network_serves_the_factory_release_and_reports_i
     options = ("--enroll-port", "0", "--no-http")
     with serving(home, WITH_IDENTITIES, "--port", "0", *options):
         (tmp_path / "boards.csv").write_text("id,board,tags,serial\nedge-17,generic-x86,,board-1\n")
-        skerry(home, "device", "claim", "--batch", str(tmp_path / "boards.csv"), "--out", str(tmp_path / "image"))
+        skerry(
+            home,
+            "device",
+            "claim",
+            "--batch",
+            str(tmp_path / "boards.csv"),
+            "--config-only",
+            "--out",
+            str(tmp_path / "image"),
+        )
         addresses = json.loads((home.root / "serve.json").read_text())
     device = board(tmp_path / "image", tmp_path / "board-1", "board-1")
     skerry(home, "release", "export", FIRST, "--target", "cpu", "-o", str(tmp_path / "stick"))
@@ -155,7 +185,16 @@ def test_a_first_boot_without_a_network_serves_the_factory_release_and_reports_i
 def test_a_device_renews_in_good_time_with_a_new_key_that_the_key_in_use_has_signed_for(home, plane, tmp_path):
     """A real agent, whose clock says that two thirds of its certificate's life are over, and a real host."""
     (tmp_path / "boards.csv").write_text("id,board,tags,serial\nedge-17,generic-x86,lab,board-1\n")
-    skerry(home, "device", "claim", "--batch", str(tmp_path / "boards.csv"), "--out", str(tmp_path / "image"))
+    skerry(
+        home,
+        "device",
+        "claim",
+        "--batch",
+        str(tmp_path / "boards.csv"),
+        "--config-only",
+        "--out",
+        str(tmp_path / "image"),
+    )
     device = board(tmp_path / "image", tmp_path / "board-1", "board-1")
     clock = tmp_path / "clock"
     path = os.pathsep.join([str(Path(__file__).parent / "shifted_clock"), *sys.path])

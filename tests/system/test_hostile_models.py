@@ -63,7 +63,17 @@ class Site:
         self.home, self.plane, self.version = home, plane, 0
         folder_of = folder / "device"
         skerry(
-            home, "device", "provision", "odd-01", "--board", BOARD, "--broker", plane.broker, "--out", str(folder_of)
+            home,
+            "device",
+            "provision",
+            "odd-01",
+            "--board",
+            BOARD,
+            "--broker",
+            plane.broker,
+            "--config-only",
+            "--out",
+            str(folder_of),
         )
         self.device = Device("odd-01", folder_of)
         samples = folder / "samples.npz"

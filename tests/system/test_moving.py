@@ -38,7 +38,7 @@ def plane(home, ports):
 def device(home, plane, ports, tmp_path):
     """A device that was provisioned without an identity, with the agent of today."""
     url, folder = f"mqtt://127.0.0.1:{ports[2]}", tmp_path / "device"
-    skerry(home, "device", "provision", NAME, "--board", BOARD, "--broker", url, "--out", str(folder))
+    skerry(home, "device", "provision", NAME, "--board", BOARD, "--broker", url, "--config-only", "--out", str(folder))
     made = Device(NAME, folder)
     made.configure("agent", "beat_s = 0.2")
     text = made.config.read_text().replace("telemetry_interval_s = 60.0", "telemetry_interval_s = 1.0")

@@ -38,7 +38,17 @@ def test_a_device_of_another_host_ends_its_rollout_at_once(home, device, tmp_pat
 def keys_of(trust, other):
     """The director's key in a trust.json, and that of another home in its place."""
 
-    skerry(other, "device", "provision", "other-01", "--board", "generic-x86", "--out", str(other.root / "device"))
+    skerry(
+        other,
+        "device",
+        "provision",
+        "other-01",
+        "--board",
+        "generic-x86",
+        "--config-only",
+        "--out",
+        str(other.root / "device"),
+    )
     foreign = json.loads((other.root / "device" / "trust.json").read_text())
     return json.loads(trust)["director"][0], foreign["director"][0]
 

@@ -77,7 +77,17 @@ def provisioned(home, tmp_path, broker) -> Device:
     """A device of its own user; what provisioning says shows no password."""
     own, folder = credentials(tmp_path / "own", "shelf-01", DEVICES), tmp_path / "device"
     told = skerry(
-        home, "device", "provision", "shelf-01", "--board", BOARD, "--credentials", str(own), "--out", str(folder)
+        home,
+        "device",
+        "provision",
+        "shelf-01",
+        "--board",
+        BOARD,
+        "--credentials",
+        str(own),
+        "--config-only",
+        "--out",
+        str(folder),
     )
     own.unlink()
     assert DEVICES not in told.stdout + told.stderr
@@ -102,7 +112,9 @@ def test_a_child_of_the_plane_inherits_no_secret_of_its_environment(home, monkey
 def test_a_password_in_the_address_is_warned_of_and_kept_nowhere(tmp_path, home):
     """A script of before works on, and a serve.json of before is written anew without what it held."""
     (home.root / "serve.json").write_text(f'{{"broker": "mqtts://plane:{DEVICES}@10.9.8.7:1", "page": null}}')
-    told = skerry(home, "device", "provision", "shelf-01", "--board", BOARD, "--out", str(tmp_path / "device"))
+    told = skerry(
+        home, "device", "provision", "shelf-01", "--board", BOARD, "--config-only", "--out", str(tmp_path / "device")
+    )
     assert "it may refuse shelf-01, which has none: put the device's own" in told.stderr
     assert 'url = "mqtts://10.9.8.7:1"' in (tmp_path / "device" / "agent.toml").read_text()
     with Guarded(tmp_path / "broker") as broker:
@@ -127,8 +139,8 @@ def test_a_private_authority_and_a_name_that_is_not_in_the_certificate(tmp_path,
 
 def test_a_provisioned_folder_holds_no_secret_but_its_claim(tmp_path, home):
     """Case T6, for every kind of folder over a broker with identities."""
-    skerry(home, "device", "provision", "shelf-01", "--board", BOARD, "--out", str(tmp_path / "one"))
-    skerry(home, "device", "claim", "--count", "3", "--board", BOARD, "--out", str(tmp_path / "many"))
+    skerry(home, "device", "provision", "shelf-01", "--board", BOARD, "--config-only", "--out", str(tmp_path / "one"))
+    skerry(home, "device", "claim", "--count", "3", "--board", BOARD, "--config-only", "--out", str(tmp_path / "many"))
     keys = key_lines(home.root)
     assert len(keys) > 4
     for folder in (tmp_path / "one", tmp_path / "many"):

@@ -5,8 +5,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,19 +12,20 @@ from pathlib import Path
 from skerry_agent.cli.claim_check import check_claim, has_claim
 from skerry_agent.cli.identity import comes_old_way
 from skerry_agent.cli.selftest import DeviceCheck
+from skerry_agent.cli.slot_runtimes import current_slots, runtime_dir
 from skerry_agent.cli.standalone import recorded_status
 from skerry_agent.cli.status_lines import identity_text
 from skerry_agent.config import AgentConfig
-from skerry_agent.ports.bounded import run_bounded
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady
+from skerry_agent.ports.probe import Probe, probe
 from skerry_agent.ports.runner_protocol import DirectorySource
 from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.supervisor.local import LocalError, SilentError, Status, StatusRequest, ask
 from skerry_agent.supervisor.report import LocalStatus
+from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.errors import SkerryError
 
-RUNTIME_S = 60.0
 LATEST_PLAUSIBLE_S = PLAUSIBLE_WALL_S + 30 * 365.25 * 86400
 
 
@@ -42,6 +41,7 @@ def doctor(config: AgentConfig) -> list[DeviceCheck]:
         _trust(config),
         *_identity(config, known, time.time()),
         *(_runtime(config.engine_for(target)) for target in config.board.targets),
+        *_slot_runtimes(config),
         _broker(config, status, known, alone=status is None and agent.ok),
         *_sources(config),
         *_models(known),
@@ -141,17 +141,29 @@ def _verified(config: AgentConfig, model: str) -> DeviceCheck:
     return DeviceCheck(f"factory {model}", ok=False, detail=getattr(answer, "detail", "no answer"))
 
 
-def _runtime(engine: str) -> DeviceCheck:
+def _runtime(engine: EngineName) -> DeviceCheck:
     """Ask the runtime in a process of its own: a broken one may end the process that loads it."""
-    name, command = f"runtime {engine}", [sys.executable, "-m", "skerry_agent.runner.engines.check", engine]
-    try:
-        done = run_bounded(command, RUNTIME_S)
-    except subprocess.TimeoutExpired:
-        return DeviceCheck(name, ok=False, detail=f"does not load within {RUNTIME_S:.0f} s")
-    if done.returncode == 0:
-        return DeviceCheck(name, ok=True, detail=done.stdout.strip())
-    words = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit {done.returncode}")
-    return DeviceCheck(name, ok=False, detail=words[:300])
+    return _probed(f"runtime {engine}", probe(engine))
+
+
+def _slot_runtimes(config: AgentConfig) -> list[DeviceCheck]:
+    """The runtimes beside the base environment's, each as the model that runs with it loads it."""
+    checks = []
+    for model, slot in sorted(current_slots(config).items()):
+        if slot.runtime is None:
+            continue
+        name = f"runtime {slot.runtime.name} of {model}"
+        folder = runtime_dir(config, slot)
+        if not folder:
+            gone = "it is not on this device any more, or for another Python: the base environment's stands in"
+            checks.append(DeviceCheck(name, ok=False, detail=gone))
+        else:
+            checks.append(_probed(name, probe(config.engine_for(slot.target), (), folder, slot.runtime.name)))
+    return checks
+
+
+def _probed(name: str, found: Probe) -> DeviceCheck:
+    return DeviceCheck(name, ok=not found.reason, detail=found.detail)
 
 
 def _broker(config: AgentConfig, status: LocalStatus | None, known: LocalStatus, *, alone: bool) -> DeviceCheck:

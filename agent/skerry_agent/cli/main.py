@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from skerry_agent import __version__
 from skerry_agent.cli.status_lines import progress, shown
 from skerry_agent.config import AgentConfig
+from skerry_agent.launch.start import relaunch
 from skerry_agent.overlay import load
 from skerry_agent.state.disk import os_error_text
 from skerry_agent.supervisor.local import (
@@ -96,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     install.add_argument(
         "--factory", action="store_true", help="keep it as the factory release; change nothing that serves"
     )
-    command("selftest", _selftest, "Run the current models on their golden inputs, in a separate process.")
+    test = command("selftest", _selftest, "Run the current models on their golden inputs, in a separate process.")
+    test.add_argument("--beside", action="store_true", help="leave out accelerators that the running agent holds")
     command("doctor", _doctor, "Check this device and show what is wrong.")
     _power_options(command("power", _power, "Calibrate this board's power model with a wattmeter (docs/power.md)."))
     return parser
@@ -115,12 +117,15 @@ def _power_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from skerry_agent.cli.run import run  # noqa: PLC0415
+    from skerry_agent.cli.run import ENDED, ENDED_FOR_ANOTHER, run  # noqa: PLC0415
     from skerry_agent.cli.standalone import single_instance  # noqa: PLC0415 - the other commands need neither this nor paho
 
     config = load(options.config)
     with single_instance(config):
-        return run(config)
+        ended = run(config)
+    if ended == ENDED_FOR_ANOTHER:
+        relaunch(sys.argv[1:])
+    return ENDED
 
 
 # -- status ------------------------------------------------------------------------------------------------------------
@@ -234,7 +239,7 @@ def _order(config: AgentConfig, request: Request, watch: Callable[["LocalStatus"
 def _selftest(options: argparse.Namespace) -> int:
     from skerry_agent.cli.selftest import selftest  # noqa: PLC0415 - it starts a runner, the other commands do not
 
-    return _checked(selftest(load(options.config)), options)
+    return _checked(selftest(load(options.config), beside=options.beside), options)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from skerry_agent import __version__, log
 from skerry_agent.cli.calibrated import calibrated
@@ -31,9 +32,13 @@ from skerry_agent.supervisor.notify import Notifier
 from skerry_agent.supervisor.settings_keeper import SettingsKeeper
 from skerry_agent.wire import codec, topics
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+ENDED, ENDED_FOR_ANOTHER = 0, -1
+"""How `run` ends: in order, and in order so that another agent starts in its place."""
+
 
 def run(config: AgentConfig) -> int:
-    """Run until SIGTERM or SIGINT; 0 when it ended in order."""
+    """Run until SIGTERM or SIGINT, or until another agent is to start."""
     boot = new_boot_id()
     output = log.start(config.agent.log_level)
     _log_start(config, boot)
@@ -50,8 +55,22 @@ def run(config: AgentConfig) -> int:
     processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
     supervisor = Supervisor(config, queue, link, processes, BoardMeters(config.board), boot)
     supervisor.log_place = output.place()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: queue.post(supervisor.stop))
+    told: list[int] = []
+
+    def tell(number: int, _frame: FrameType | None) -> None:
+        told.append(number)
+        queue.post(supervisor.stop)
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, tell)
+    ended = ENDED
+
+    def end_for_another() -> None:
+        nonlocal ended
+        ended = ENDED_FOR_ANOTHER
+        supervisor.stop()
+
+    supervisor.upgrades.enabled = end_for_another
     supervisor.start()
     door = _open_local_socket(state, queue, supervisor)
     link.acked_by(supervisor.acked)
@@ -68,7 +87,14 @@ def run(config: AgentConfig) -> int:
     if door is not None:
         door.close()
     log.stop()
-    return 0
+    return ENDED if _was_told(told) else ended
+
+
+def _was_told(told: list[int]) -> bool:
+    """Whether somebody has told this process to end; who does so from now on ends it at once."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    return bool(told)
 
 
 def _old_way(

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from skerry_agent.cli.slot_runtimes import runtime_dir
 from skerry_agent.config import AgentConfig
 from skerry_agent.deployment.children import RealProcesses
+from skerry_agent.deployment.launcher import exclusive
 from skerry_agent.deployment.service import KILL_GRACE_S
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.clock import EventQueue
@@ -26,9 +28,12 @@ class DeviceCheck(Struct, frozen=True):
     detail: str
 
 
-def selftest(config: AgentConfig) -> list[DeviceCheck]:
-    """Run every check; never raises for what it finds."""
-    return [_keys(config), _disk(config), *_models(config)]
+def selftest(config: AgentConfig, *, beside: bool = False) -> list[DeviceCheck]:
+    """Run every check; never raises for what it finds.
+
+    `beside` an agent that runs, a model on an accelerator that one process can use is left out, for it is in use.
+    """
+    return [_keys(config), _disk(config), *_models(config, beside=beside)]
 
 
 def _keys(config: AgentConfig) -> DeviceCheck:
@@ -49,20 +54,24 @@ def _disk(config: AgentConfig) -> DeviceCheck:
     )
 
 
-def _models(config: AgentConfig) -> list[DeviceCheck]:
+def _models(config: AgentConfig, *, beside: bool) -> list[DeviceCheck]:
     folder = state_folder(config) / "models"
     if not folder.exists():
         return []
-    return [_model(config, path) for path in sorted({path.parent for path in folder.glob("*/journal.json*")})]
+    return [
+        _model(config, path, beside=beside) for path in sorted({path.parent for path in folder.glob("*/journal.json*")})
+    ]
 
 
-def _model(config: AgentConfig, folder: Path) -> DeviceCheck:
+def _model(config: AgentConfig, folder: Path, *, beside: bool) -> DeviceCheck:
     record, damage = Journal(folder / "journal.json").read()
     name = f"model {folder.name}"
     if damage:
         return DeviceCheck(name, ok=False, detail=damage)
     if record.slots.current is None:
         return DeviceCheck(name, ok=True, detail="no release yet")
+    if beside and exclusive(record.slots.current):
+        return DeviceCheck(name, ok=True, detail="not run: its accelerator is in use")
     try:
         return ModelTest(config, folder.name, record.slots.current).run()
     except (OSError, DiskError) as error:
@@ -85,6 +94,7 @@ class ModelTest:
             bundle=folders.read(slot),
             engine=config.engine_for(slot.target),
             threads=config.board.usable_threads,
+            runtime_dir=runtime_dir(config, slot),
         )
         self._runner = RealProcesses(self._queue.post, config.trust_file, config.state_dir).start_runner(
             self._job, self

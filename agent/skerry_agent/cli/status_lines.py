@@ -8,7 +8,7 @@ from skerry_agent.supervisor.report import LocalStatus
 from skerry_agent.wire.figures import energy_text
 from skerry_agent.wire.settings import SettingsReport
 from skerry_agent.wire.settings import shown as shown_value
-from skerry_agent.wire.twin import DeploymentReport, RuntimeReport
+from skerry_agent.wire.twin import DeploymentReport, RuntimeReport, SlotReport
 
 
 def shown(status: LocalStatus) -> list[str]:
@@ -18,7 +18,7 @@ def shown(status: LocalStatus) -> list[str]:
     name = "this device" if status.device == UNENROLLED else f"device {status.device}"
     lines = [f"{name}: {link}", *_identity(status.identity), *_settings(status.settings)]
     for name, model in sorted(status.models.items()):
-        current = model.current.release if model.current else "no release"
+        current = slot_text(model.current) if model.current else "no release"
         where = " and ".join(urls[name] for urls in (status.http, status.unix) if name in urls)
         serving = f"serving on {where}" if model.serving and where else "not serving"
         by = f" by {_runs(model.runtime)}" if model.runtime else ""
@@ -27,6 +27,8 @@ def shown(status: LocalStatus) -> list[str]:
         if energy is not None:
             used = energy_text(energy.energy_uj, energy.relative_uncertainty)
             lines.append(f"    {used} an inference ({energy.source}: {energy.method})")
+        if model.previous is not None and (model.previous.runtime or (model.current and model.current.runtime)):
+            lines.append(f"    a rollback goes back to {slot_text(model.previous)}{_base(model.previous)}")
         factory = status.factory[name].release if name in status.factory else None
         lines.append(f"    factory release {factory}" if factory else "    no factory release to fall back to")
         if name in status.results:
@@ -36,6 +38,17 @@ def shown(status: LocalStatus) -> list[str]:
             trial = f", {status.trials[name]}" if name in status.trials else ""
             lines.append(f"    last deployment {progress(model.deployment)}{trial}")
     return lines + [f"  issue: {issue}" for issue in status.issues]
+
+
+def _base(slot: SlotReport) -> str:
+    return "" if slot.runtime else " with the base environment's runtime"
+
+
+def slot_text(slot: SlotReport) -> str:
+    """A release, and the runtime that came with it where there is one."""
+    if not slot.runtime:
+        return slot.release
+    return f"{slot.release} with runtime {slot.runtime}{' (gone)' if slot.runtime_gone else ''}"
 
 
 def _settings(report: SettingsReport | None) -> list[str]:

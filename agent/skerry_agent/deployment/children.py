@@ -23,6 +23,7 @@ from skerry_agent import log
 from skerry_agent.deployment.exits import explain, is_stopped, oom_kills
 from skerry_agent.ports.interfaces import Post, Runner, RunnerListener
 from skerry_agent.ports.jobs import MAX_LINE_BYTES, Answer, Refusal, UpdaterJob, Verified
+from skerry_agent.ports.path import with_path
 from skerry_agent.ports.runner_protocol import FromRunner, Job, Loaded, Refused, ToRunner
 from skerry_agent.wire import codec
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
@@ -48,6 +49,7 @@ class RunnerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                env=with_path(job.runtime_dir) if job.runtime_dir else None,
             )
         except OSError:
             self._control.close()

@@ -9,6 +9,7 @@ from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
 from skerry_agent.ports.runner_protocol import Heartbeat, Result
 from skerry_agent.state.blobs import BlobStore
+from skerry_agent.state.runtimes import RUNTIMES, RuntimeFolders
 from skerry_agent.state.slots import BundleFolders
 
 
@@ -35,6 +36,11 @@ class DeviceContext(Struct):
     generation: Callable[[], int] = int
     result: Callable[[str, Result], None] = lambda _model, _result: None
     named: Callable[[], str] | None = None
+
+    @property
+    def runtimes(self) -> RuntimeFolders:
+        """Those beside the base environment's."""
+        return RuntimeFolders(self.config.state_dir / RUNTIMES)
 
     @property
     def device(self) -> str:

@@ -41,7 +41,7 @@ class Launcher:
     def job(self, slot: Slot, *, committed: bool) -> Job:
         """What a runner of a slot is told now; `committed` says that the slot is the current one.
 
-        Raises `DiskError` when its bundle cannot be read.
+        Raises `DiskError` when its bundle cannot be read, or a candidate's runtime is not there.
         """
         config = self._context.config
         section = config.model(self._model)
@@ -65,6 +65,7 @@ class Launcher:
             api_values=section.api_values,
             committed=committed,
             api=config.api_access(self._model),
+            runtime_dir=self._runtime_dir(slot, committed=committed),
         )
 
     def start(self, slot: Slot, callbacks: ServiceCallbacks, *, committed: bool) -> Service:
@@ -76,6 +77,20 @@ class Launcher:
         self._services = [*(each for each in self._services if not each.gone), service]
         service.result = lambda result: self._context.result(self._model, result)
         return service
+
+    def _runtime_dir(self, slot: Slot, *, committed: bool) -> str:
+        """The folder of a slot's runtime, empty for the base environment's.
+
+        That one stands in where a committed slot's runtime is gone: golden inputs tell whether the model runs with it.
+        """
+        runtimes = self._context.runtimes
+        if slot.runtime is None:
+            return ""
+        if runtimes.usable(slot.runtime):
+            return str(runtimes.folder(slot.runtime))
+        if committed:
+            return ""
+        raise DiskError(f"its runtime {slot.runtime.name} is not here", hint="order it again", code="runtime_gone")
 
     def listen_on(self, listeners: Listeners) -> None:
         """Runners that start from now on inherit these sockets."""

@@ -4,11 +4,11 @@ A late answer, to a deployment that has ended, is recognised by its token and dr
 machine. The trial that follows has its own limits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from skerry_agent.deployment.context import DeviceContext
-from skerry_agent.deployment.transfer import Transfer
+from skerry_agent.deployment.transfer import Transfer, runtime_order
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
 from skerry_agent.machine.records import Deployment, Slot
@@ -36,8 +36,8 @@ class Preparation:
         self.transfer = Transfer(self._context, deployment, have, self._guarded(self._handle))
         self.transfer.start()
 
-    def stage(self, deployment: Deployment, have: dict[str, str]) -> None:
-        """Have the updater verify what was fetched and make the bundle."""
+    def stage(self, deployment: Deployment, have: dict[str, str], slots: Sequence[Slot]) -> None:
+        """Have the updater verify what was fetched and make the bundle. `slots`: those that have served."""
         self._set_deadline(deployment)
         bundle = f"{deployment.manifest.sha256[:16]}-{deployment.target}"
         job = StageJob(
@@ -47,6 +47,7 @@ class Preparation:
             have=have,
             blobs_dir=str(self._context.blobs.folder),
             bundle_dir=str(self._context.folders.folder(bundle)),
+            runtime=runtime_order(self._context, deployment, slots),
         )
         answered = self._guarded(lambda answer: self._handle(_made_of(answer, deployment, bundle)))
 
@@ -110,7 +111,8 @@ def _made_of(answer: Answer, deployment: Deployment, bundle: str) -> Event:
     match answer:
         case Staged():
             digests = deployment.manifest.sha256, answer.model_sha256
-            slot = Slot(bundle, deployment.release, deployment.target, *digests, deployment.manifest)
+            runtime = answer.runtime
+            slot = Slot(bundle, deployment.release, deployment.target, *digests, deployment.manifest, runtime)
             return events.Verified(slot)
         case Refusal():
             return _OF_REFUSALS[answer.kind](answer)

@@ -16,9 +16,9 @@ from skerry_agent.fetch.over_mqtt import Mqtt
 from skerry_agent.fetch.transports import sources
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
-from skerry_agent.machine.records import Deployment
+from skerry_agent.machine.records import Deployment, Slot
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
-from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal
+from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal, RuntimeOrder, UpdaterJob
 from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.state.disk import make_folder, os_error_text
 from skerry_agent.wire.blobs import BlobRef
@@ -130,14 +130,20 @@ class Transfer:
     # -- manifest, plan, blobs -----------------------------------------------------------------------------------------
 
     def _fetch_manifest(self) -> None:
-        self._get([self._deployment.manifest], None, self._ask_plan)
+        runtime = self._deployment.runtime
+        installed = runtime is None or self._context.runtimes.manifest(runtime.sha256) is not None
+        refs = [self._deployment.manifest] if runtime is None or installed else [self._deployment.manifest, runtime]
+        self._get(refs, None, self._ask_plan)
 
     def _ask_plan(self) -> None:
         """The updater decides; until it has answered there is nothing to pause."""
-        deployment = self._deployment
         self._pause()
         self._work = _nothing
-        job = PlanJob(
+        self._cancel_updater = self._context.processes.run_updater(self._plan_job(), self._planned)
+
+    def _plan_job(self) -> UpdaterJob:
+        deployment = self._deployment
+        return PlanJob(
             release=deployment.release,
             target=deployment.target,
             manifest_file=str(self._context.blobs.path(deployment.manifest.sha256)),
@@ -146,8 +152,8 @@ class Transfer:
             metered=self._context.config.agent.metered,
             force_full=self._force_full,
             spent=self._spent,
+            runtime=runtime_order(self._context, deployment),
         )
-        self._cancel_updater = self._context.processes.run_updater(job, self._planned)
 
     def _planned(self, answer: Answer) -> None:
         self._cancel_updater = _nothing
@@ -221,6 +227,24 @@ class Transfer:
     def _full_allowed(self) -> bool:
         rule = self._deployment.policy.full_fallback
         return rule == "always" or (rule == "unmetered" and not self._context.config.agent.metered)
+
+
+def runtime_order(context: DeviceContext, deployment: Deployment, served: Sequence[Slot] = ()) -> RuntimeOrder | None:
+    """The runtime of a deployment, for the updater; its manifest is where one of it was installed, else a blob.
+
+    A runtime with which a slot has served needs no probe.
+    """
+    runtime = deployment.runtime
+    if runtime is None:
+        return None
+    installed = context.runtimes.manifest(runtime.sha256)
+    return RuntimeOrder(
+        manifest=runtime,
+        manifest_file=str(installed or context.blobs.path(runtime.sha256)),
+        folder=str(context.runtimes.root),
+        engine=context.config.engine_for(deployment.target),
+        proven=tuple(slot.runtime.folder for slot in served if slot.runtime is not None),
+    )
 
 
 def within_hours(hours: Hours, wall: float) -> bool:

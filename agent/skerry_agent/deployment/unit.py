@@ -162,7 +162,8 @@ class Unit:
             stands_in = f"{self.model} serves its factory release {current.release}: {self.record.fallback}"
         elif current is not None and self.record.fallback:
             stands_in = f"{self.model} stays at {current.release}, because {self.record.fallback}"
-        found = (self._damage, retried, self.issue, self.trouble, stands_in, self.factory.issue, *self._stuck())
+        gone = self.runtime_gone
+        found = (self._damage, retried, self.issue, self.trouble, stands_in, gone, self.factory.issue, *self._stuck())
         observed = (f"{self.model}: {issue}" for issue in self._observed.issues)
         return (*filter(None, found), *observed, *self._source_issues())
 
@@ -175,6 +176,15 @@ class Unit:
     def _stuck(self) -> list[str]:
         """Processes that do not end, which is no fault of a release: the board has to be started anew."""
         return [f"{_stuck_code(each)}: {self.model}: {each.stuck_detail}" for each in self._launcher.stuck]
+
+    @property
+    def runtime_gone(self) -> str | None:
+        """Why the current bundle runs with the base environment's runtime, and not with its own; None where it does."""
+        current = self.record.slots.current
+        if current is None or current.runtime is None or self.context.runtimes.usable(current.runtime):
+            return None
+        what = f"its runtime {current.runtime.name} is not on this device any more, or for another Python"
+        return f"runtime_gone: {self.model} runs with the base environment's runtime: {what}; order it again"
 
     @property
     def state_lost(self) -> bool:
@@ -192,7 +202,7 @@ class Unit:
         if waiting is not None and deployment.id in {waiting.id, waiting.after}:
             return
         if known is None or deployment.id not in {known.id, known.after}:
-            self.handle(events.Ordered(deployment))
+            self.handle(events.Ordered(deployment, anew=self.runtime_gone is not None))
 
     def may_resume(self, deployment_id: str) -> bool:
         """Whether to install again what is still desired of a model whose only release was removed by an order."""
@@ -388,7 +398,9 @@ class Unit:
         self._preparation.fetch(self._deployment(), self._have())
 
     def _stage(self) -> None:
-        self._preparation.stage(self._deployment(), self._have())
+        slots = self.record.slots
+        served = [slot for slot in (slots.current, slots.previous) if slot is not None]
+        self._preparation.stage(self._deployment(), self._have(), served)
 
     def _have(self) -> dict[str, str]:
         slots = self.record.slots

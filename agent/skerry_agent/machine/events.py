@@ -20,9 +20,13 @@ class Booted(Event, frozen=True):
 
 
 class Ordered(Event, frozen=True):
-    """The host wants a release that is not this record's deployment."""
+    """The host wants a release that is not this record's deployment.
+
+    `anew`: what runs lacks something, so it is made again even where it is what was ordered.
+    """
 
     deployment: Deployment
+    anew: bool = False
 
 
 class OrderLapsed(Event, frozen=True):

@@ -26,10 +26,19 @@ FACTORY = "factory/"
 """What the names of factory bundles begin with; the model's name follows."""
 
 
-class Slot(Struct, frozen=True, omit_defaults=True):
-    """A bundle on the device. `bundle` is the name of its folder.
+class SlotRuntime(Struct, frozen=True):
+    """The runtime that a slot's runner is given: its release, the folder that it is installed in, and its manifest."""
 
-    `manifest` is where its release can be had again, for another target; journals of before have none.
+    name: str
+    folder: str
+    manifest: BlobRef
+
+
+class Slot(Struct, frozen=True, omit_defaults=True):
+    """A bundle on the device, and the runtime that it runs with. `bundle` is the name of its folder.
+
+    `manifest` is where its release can be had again, for another target; journals of before have none. Without a
+    `runtime` it runs with that of the base environment.
     """
 
     bundle: str
@@ -38,6 +47,12 @@ class Slot(Struct, frozen=True, omit_defaults=True):
     manifest_sha256: str
     model_sha256: str
     manifest: BlobRef | None = None
+    runtime: SlotRuntime | None = None
+
+    @property
+    def runtime_sha256(self) -> str:
+        """The hash of its runtime's manifest; empty for the base environment's."""
+        return self.runtime.manifest.sha256 if self.runtime is not None else ""
 
     @property
     def factory(self) -> bool:
@@ -58,13 +73,15 @@ class Slots(Struct, frozen=True):
 
 
 class Deployment(Struct, frozen=True):
-    """One attempt to move this model to a release. It has ended when `outcome` is set. Times are wall clock seconds.
+    """One attempt to move this model to a release and a runtime. It has ended when `outcome` is set.
 
+    Times are wall clock seconds.
     Blobs come from `folder` alone where one is given (a local install, `after` the host's deployment of that
     id), else from `http` where one is given, else and meanwhile from the broker. `bytes_received` are those of a fetch
     that is over: the patch's, while the full artifact is fetched in its place. `transports` (`ways` in
     the journal) brought its pieces. `asked`:
-    the host retains no chunks, so they are asked for from the start.
+    the host retains no chunks, so they are asked for from the start. `runtime` is the manifest of the runtime that it
+    shall run with, None for the base environment's.
     """
 
     id: str
@@ -85,6 +102,12 @@ class Deployment(Struct, frozen=True):
     after: str = ""
     asked: bool = False
     transports: tuple[str, ...] = msgspec.field(default=(), name="ways")
+    runtime: BlobRef | None = None
+
+    @property
+    def runtime_sha256(self) -> str:
+        """The hash of the runtime's manifest; empty for the base environment's."""
+        return self.runtime.sha256 if self.runtime is not None else ""
 
 
 class Record(Struct, frozen=True, omit_defaults=True):

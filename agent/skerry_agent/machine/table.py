@@ -147,7 +147,7 @@ def _forget_crashes(record: Record, _event: Event) -> Step:
 
 def _begin(record: Record, event: Ordered) -> Step:
     """Start to fetch, unless the current bundle is what was ordered."""
-    if _is_current(record, event.deployment):
+    if not event.anew and _is_current(record, event.deployment):
         done = replace(event.deployment, outcome="succeeded", reason="already_current")
         return replace(record, state=State.IDLE, slots=replace(record.slots, candidate=None), deployment=done), []
     slots = replace(record.slots, candidate=None)
@@ -155,14 +155,17 @@ def _begin(record: Record, event: Ordered) -> Step:
 
 
 def _is_current(record: Record, deployment: Deployment) -> bool:
-    """A bundle that keeps failing is not what was ordered, whatever its name: ordered again, it is made anew.
+    """The same bundle, with the same runtime.
+
+    A bundle that keeps failing is not what was ordered, whatever its name: ordered again, it is made anew.
 
     Nor is the factory release: ordered, it becomes a bundle of its own, so that no damage can hit both.
     """
     current = record.slots.current
     if current is None or current.factory or record.failures:
         return False
-    return (current.manifest_sha256, current.target) == (deployment.manifest.sha256, deployment.target)
+    ordered = (deployment.manifest.sha256, deployment.target, deployment.runtime_sha256)
+    return (current.manifest_sha256, current.target, current.runtime_sha256) == ordered
 
 
 def _replace_order(record: Record, event: Ordered) -> Step:
@@ -314,10 +317,15 @@ def _candidate_failed(record: Record, event: CandidateFailed | RollbackOrdered) 
 def _commit(record: Record, _event: Event) -> Step:
     assert record.slots.candidate is not None
     before = record.slots.current
-    renewed = before is not None and before.bundle == record.slots.candidate.bundle
+    renewed = before is not None and _same_place(before, record.slots.candidate)
     slots = Slots(current=record.slots.candidate, previous=record.slots.previous if renewed else before)
     done = replace(_ended(record, "succeeded"), state=State.COMMITTED, slots=slots, crashes=0, outages=0, fallback="")
     return done, [Retire(), Collect()]
+
+
+def _same_place(one: Slot, other: Slot) -> bool:
+    """Whether the files of one are those of the other, so that it is no place to go back to."""
+    return (one.bundle, one.runtime_sha256) == (other.bundle, other.runtime_sha256)
 
 
 def _settled(record: Record, _event: Event) -> Step:

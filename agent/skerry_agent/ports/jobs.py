@@ -4,8 +4,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from skerry_agent.machine.records import Slot
+from skerry_agent.machine.records import Slot, SlotRuntime
 from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Transfer, TransferPolicy
 
@@ -27,6 +28,20 @@ class VerifyMessages(Struct, frozen=True, tag="verify_all"):
     messages: tuple[VerifyMessage, ...]
 
 
+class RuntimeOrder(Struct, frozen=True):
+    """The runtime that a deployment runs with, beside its release. `manifest_file` holds its signed `manifest`.
+
+    `folder` is that of all runtimes. `engine` is what the model is loaded with, so what a probe has to find.
+    `proven`: folders that a slot runs with already, so that nothing has to be probed.
+    """
+
+    manifest: BlobRef
+    manifest_file: str
+    folder: str
+    engine: EngineName
+    proven: tuple[str, ...] = ()
+
+
 class PlanJob(Struct, frozen=True, tag="plan"):
     """Verify the fetched release manifest and decide what is to be fetched. `have` maps sha256 to a file here.
 
@@ -41,10 +56,14 @@ class PlanJob(Struct, frozen=True, tag="plan"):
     metered: bool = False
     force_full: bool = False
     spent: int = 0
+    runtime: RuntimeOrder | None = None
 
 
 class StageJob(Struct, frozen=True, tag="stage"):
-    """Verify everything again and make the bundle's folder from blobs, patches and files that are there."""
+    """Verify everything again and make the bundle's folder from blobs, patches and files that are there.
+
+    And that of its runtime, where one is ordered and not installed yet.
+    """
 
     release: str
     target: str
@@ -52,6 +71,7 @@ class StageJob(Struct, frozen=True, tag="stage"):
     have: dict[str, str]
     blobs_dir: str
     bundle_dir: str
+    runtime: RuntimeOrder | None = None
 
 
 class FactoryJob(Struct, frozen=True, tag="factory"):
@@ -60,6 +80,32 @@ class FactoryJob(Struct, frozen=True, tag="factory"):
     model: str
     folder: str
     targets: tuple[TargetName, ...]
+
+
+class PlanAgent(Struct, frozen=True, tag="plan_agent"):
+    """Verify the fetched manifest of an agent release and say which wheelhouse of it is to be fetched for this device.
+
+    `root` is the folder of agents: what is installed there already needs no wheelhouse.
+    """
+
+    release: str
+    manifest_file: str
+    root: str
+
+
+class InstallAgent(Struct, frozen=True, tag="install_agent"):
+    """Verify everything again, install the agent beside the one that runs, and prove it on the models that serve.
+
+    `config` is the agent.toml that it is to run with; `models` are those whose golden inputs it has to reproduce, as
+    far as the agent that runs does.
+    """
+
+    release: str
+    manifest_file: str
+    root: str
+    blobs_dir: str
+    config: str
+    models: tuple[str, ...] = ()
 
 
 RequestKind = Literal["claim", "birth", "renewal", "move"]
@@ -101,7 +147,17 @@ class AcceptIdentity(Struct, frozen=True, tag="accept_identity"):
     claim: str = ""
 
 
-UpdaterJob = VerifyMessage | VerifyMessages | PlanJob | StageJob | FactoryJob | MakeRequest | AcceptIdentity
+UpdaterJob = (
+    VerifyMessage
+    | VerifyMessages
+    | PlanJob
+    | StageJob
+    | FactoryJob
+    | MakeRequest
+    | AcceptIdentity
+    | PlanAgent
+    | InstallAgent
+)
 
 
 class Payload(Struct, frozen=True, tag="payload"):
@@ -111,7 +167,7 @@ class Payload(Struct, frozen=True, tag="payload"):
 
 
 class Planned(Struct, frozen=True, tag="planned"):
-    """What to fetch, whether any of it is a patch, and how large the bundle becomes."""
+    """What to fetch, whether any of it is a patch, and how large the bundle becomes, with a runtime that is new."""
 
     transfer: Transfer
     wanted: tuple[BlobRef, ...]
@@ -119,15 +175,23 @@ class Planned(Struct, frozen=True, tag="planned"):
 
 
 class Staged(Struct, frozen=True, tag="staged"):
-    """The bundle is complete."""
+    """The bundle is complete, and so is the runtime that was ordered for it."""
 
     model_sha256: str
+    runtime: SlotRuntime | None = None
 
 
 class FactoryReady(Struct, frozen=True, tag="factory_ready"):
     """Every file of it is what its signed manifest says."""
 
     slot: Slot
+
+
+class AgentReady(Struct, frozen=True, tag="agent_ready"):
+    """An agent is installed in this folder and proven; `version` is what it says of itself."""
+
+    folder: str
+    version: str
 
 
 class RequestMade(Struct, frozen=True, tag="request_made"):
@@ -172,4 +236,4 @@ class Verified(Struct, frozen=True, tag="verified"):
     answers: tuple[Payload | Refusal, ...]
 
 
-Answer = Payload | Verified | Planned | Staged | FactoryReady | RequestMade | IdentityMade | Refusal
+Answer = Payload | Verified | Planned | Staged | FactoryReady | RequestMade | IdentityMade | AgentReady | Refusal

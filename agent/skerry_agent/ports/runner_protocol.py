@@ -45,7 +45,8 @@ class Job(Struct, frozen=True):
     `results_file_bytes` each; `results_rate_hz` is how many results a second go to the supervisor at most.
     `api_values` is what tensors hold for clients that do not say. `committed`: the release is the current one of this
     device, so it was proven and serves even if the golden file that proved it has been damaged since. `api` says who
-    may use the TCP socket; supervisors before it say nothing, and whoever connects may.
+    may use the TCP socket; supervisors before it say nothing, and whoever connects may. `runtime_dir` is the folder of
+    its runtime, which comes before all others on the path of its process; empty for the base environment's.
     """
 
     model: str
@@ -67,6 +68,7 @@ class Job(Struct, frozen=True):
     results_rate_hz: float = 0.0
     committed: bool = False
     api: ApiAccess | None = None
+    runtime_dir: str = ""
 
     @property
     def inherited_fds(self) -> tuple[int, ...]:
@@ -95,8 +97,8 @@ class Ready(Struct, frozen=True, tag="proved"):
 class Refused(Struct, frozen=True, tag="refused"):
     """Not fit to serve, or no longer: an accelerator can be lost at any time.
 
-    `code` is one of load_failed, damaged, no_accelerator, golden_mismatch, invalid_output and constant_output; runners
-    of earlier releases also say source_failed.
+    `code` is one of load_failed, damaged, golden_mismatch, invalid_output and constant_output, or of
+    `wire.accelerators`; runners of earlier releases also say source_failed.
     """
 
     code: str

@@ -31,6 +31,7 @@ from skerry_agent.state.ports import KeptPorts
 from skerry_agent.state.slots import BundleFolders
 from skerry_agent.supervisor import removal
 from skerry_agent.supervisor.device_orders import install, logged, not_done, roll_back
+from skerry_agent.supervisor.facts import FactsReader
 from skerry_agent.supervisor.issues import IssueLog, SupplyIssue
 from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.supervisor.listeners import ModelListeners, close_unix, urls
@@ -44,6 +45,7 @@ from skerry_agent.supervisor.results import ResultSender
 from skerry_agent.supervisor.settings_keeper import SettingsKeeper
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.supervisor.telemetry_reports import TelemetryReports
+from skerry_agent.supervisor.upgrades import Upgrades
 from skerry_agent.wire import codec, schemas, topics
 from skerry_agent.wire.manifest import PATCH_FORMAT
 from skerry_agent.wire.names import is_model_name
@@ -83,8 +85,10 @@ class Supervisor:
         self._context = self._device_context(meters)
         self._supply = SupplyIssue(meters.undervoltage_since, queue, self._changed)
         self._units: dict[str, Unit] = {}
+        self.upgrades = Upgrades(self._context, self._units)
         self._sequence = 0
         self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
+        self._facts = FactsReader(config)
         self.log_place = ""
         self._issue_log = IssueLog()
         self._disk_issue: str | None = None
@@ -120,6 +124,7 @@ class Supervisor:
         known, removed = self._known_models(), removal.removed_models(self._orders.desired)
         for name in sorted((known | set(self.config.models) | self._folders.factory.models()) - removed):
             self._unit(name)
+        self.upgrades.start()
         if self._orders.desired is not None:
             self._apply(self._orders.desired)
         self._reports.plan()
@@ -206,6 +211,7 @@ class Supervisor:
         for unit in self._units.values():
             if unit.transfer is not None:
                 unit.transfer.link_up()
+        self.upgrades.link_up()
         self._report_sender.link_up()
         self._results.link_up()
         if self.settings is not None:
@@ -226,11 +232,13 @@ class Supervisor:
             for unit in self._units.values():
                 if unit.transfer is not None:
                     unit.transfer.message(topic, payload)
+            self.upgrades.message(topic, payload)
 
     def acked(self, token: int) -> None:
         """The broker has taken a message."""
         self._report_sender.acked(token)
         self._results.acked(token)
+        self.upgrades.acked(token)
 
     def _say_state(self, *, online: bool) -> None:
         state = device_state(self.device, self.boot, self._link.connection, online=online)
@@ -245,6 +253,7 @@ class Supervisor:
             self._unit(assignment.model).order(self._deployment(assignment))
         for model in set(self._units) - {a.model for a in desired.assignments}:
             self._units[model].withdraw()
+        self.upgrades.order(desired.agent)
         if self.settings is not None:
             self.settings.order(desired.settings)
         self.on_desired(desired)
@@ -280,6 +289,7 @@ class Supervisor:
             ordered_at=self._queue.wall(),
             http=assignment.http,
             asked=assignment.asked,
+            runtime=assignment.runtime,
         )
 
     def _run_command(self, command: Command) -> tuple[bool, str]:
@@ -337,6 +347,8 @@ class Supervisor:
             identity=self.identity(),
             results=self._results.counts,
             trials={name: unit.trial_progress for name, unit in units.items() if unit.trial_progress},
+            version=__version__,
+            upgrade=self.upgrades.report(),
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
             settings=self.settings.report() if self.settings is not None else None,
         )
@@ -366,9 +378,12 @@ class Supervisor:
             patch_format=PATCH_FORMAT,
             refused=self._orders.refused.newest,
             manifest_schema=schemas.NEWEST,
+            upgrade=self.upgrades.report(),
+            facts=self._facts.facts(None),
             settings=self.settings.report() if self.settings is not None else None,
         )
-        self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
+        token = self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
+        self.upgrades.reported(token)
 
     def _issues(self) -> tuple[str, ...]:
         own = (
@@ -382,6 +397,7 @@ class Supervisor:
             self._ports.issue,
             self.settings.issue if self.settings is not None else None,
             *self.identity_issues(),
+            *self.upgrades.issues,
         )
         return (
             *filter(None, own),
@@ -403,7 +419,7 @@ class Supervisor:
         for listeners in self._listeners.values():
             if listeners.retry():
                 self._changed()
-        if any(unit.active for unit in self._units.values()):
+        if self.upgrades.active or any(unit.active for unit in self._units.values()):
             self._changed()
         self._reports.check(on_trial=any(unit.record.state in ON_TRIAL for unit in self._units.values()))
 
@@ -428,11 +444,14 @@ class Supervisor:
 
     def _collect_now(self) -> None:
         """While a deployment is under way everything may still be needed; what is not known may be needed too."""
-        if self._disk_issue or any(unit.active or unit.state_lost for unit in self._units.values()):
+        under_way = self.upgrades.active or any(unit.active for unit in self._units.values())
+        if under_way or self._disk_issue or any(unit.state_lost for unit in self._units.values()):
             return
         slots = [slot for unit in self._units.values() for slot in _held(unit)]
         self._folders.collect(slot.bundle for slot in slots)
+        self._context.runtimes.collect(slot.runtime.folder for slot in slots if slot.runtime is not None)
         self._blobs.collect(())
+        self.upgrades.collect()
 
 
 def _held(unit: Unit) -> list[Slot]:

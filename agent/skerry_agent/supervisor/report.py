@@ -11,6 +11,7 @@ from skerry_agent.supervisor.results import ResultsSent
 from skerry_agent.wire.settings import SettingsReport
 from skerry_agent.wire.telemetry import MeasurementSource
 from skerry_agent.wire.twin import DeploymentReport, ModelReport, RuntimeReport, SlotReport
+from skerry_agent.wire.upgrades import UpgradeReport
 
 
 class FactoryStatus(Struct, frozen=True):
@@ -34,6 +35,7 @@ class LocalStatus(Struct, frozen=True):
 
     `why_offline`: why there is no connection, and what to do. `log`: where the agent's log is found, in words.
     `identity`: what the host knows it as, None where it was provisioned without one.
+    `version` is that of the agent, and `upgrade` the latest upgrade of it.
     `trials`: what candidates on probation have run so far. It changes each second, so it is not in the twin.
     """
 
@@ -53,6 +55,8 @@ class LocalStatus(Struct, frozen=True):
     results: dict[str, ResultsSent] = {}
     trials: dict[str, str] = {}
     identity: IdentityStatus | None = None
+    version: str = ""
+    upgrade: UpgradeReport | None = None
     settings: SettingsReport | None = None
 
 
@@ -61,6 +65,7 @@ def model_report(unit: Unit) -> ModelReport:
     serving = next((s for s in (unit.candidate, unit.current) if s is not None and s.accepting), None)
     recorded = recorded_report(unit.record, unit.context.clock.wall())
     recorded = replace(recorded, serving=serving is not None, runtime=_runtime(serving))
+    recorded = _without_lost_runtimes(recorded, unit)
     deployment, waiting = recorded.deployment, unit.waiting.deployment
     if waiting is not None:
         retried = _deployment(unit.record, waiting, unit.context.clock.wall())
@@ -93,6 +98,22 @@ def recorded_report(record: Record, now: float) -> ModelReport:
     )
 
 
+def _without_lost_runtimes(report: ModelReport, unit: Unit) -> ModelReport:
+    """Slots whose runtime is not on the device any more say so."""
+    slots = unit.record.slots
+    return replace(
+        report,
+        current=_marked(report.current, slots.current, unit),
+        previous=_marked(report.previous, slots.previous, unit),
+    )
+
+
+def _marked(report: SlotReport | None, slot: Slot | None, unit: Unit) -> SlotReport | None:
+    if report is None or slot is None or unit.context.runtimes.usable(slot.runtime):
+        return report
+    return replace(report, runtime_gone=True)
+
+
 def _runtime(service: Service | None) -> RuntimeReport | None:
     if service is None or service.loaded is None:
         return None
@@ -102,7 +123,8 @@ def _runtime(service: Service | None) -> RuntimeReport | None:
 def _slot(slot: Slot | None) -> SlotReport | None:
     if slot is None:
         return None
-    return SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256)
+    runtime = (slot.runtime.name, slot.runtime_sha256) if slot.runtime is not None else ()
+    return SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256, *runtime)
 
 
 def _deployment(record: Record, deployment: Deployment, now: float) -> DeploymentReport:

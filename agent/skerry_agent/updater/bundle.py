@@ -19,6 +19,7 @@ from skerry_agent.state.slots import read_bundle, write_bundle
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.files import has_hash
 from skerry_agent.updater.room import NOT_ENOUGH_MEMORY, Room
+from skerry_agent.updater.runtime import stage_runtime
 from skerry_agent.updater.verify import read_manifest
 from skerry_agent.wire import routes
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES
@@ -50,7 +51,8 @@ def stage(job: StageJob, trust: Trust, room: Room) -> Staged:
             sync_folder(final.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return Staged(bundle.model.blob.sha256)
+    runtime = stage_runtime(job.runtime, Path(job.blobs_dir), trust, room) if job.runtime is not None else None
+    return Staged(bundle.model.blob.sha256, runtime)
 
 
 def _complete(folder: Path, bundle: Bundle) -> bool:

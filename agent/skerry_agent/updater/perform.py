@@ -12,7 +12,9 @@ from skerry_agent.ports.jobs import (
     AcceptIdentity,
     Answer,
     FactoryJob,
+    InstallAgent,
     MakeRequest,
+    PlanAgent,
     PlanJob,
     Refusal,
     StageJob,
@@ -74,6 +76,19 @@ def _accept_identity(job: AcceptIdentity, _trust: Trust, _room: "Room | None") -
     return accept_identity(job)
 
 
+def _plan_agent(job: PlanAgent, trust: Trust, _room: "Room | None") -> Answer:
+    from skerry_agent.updater.agent import plan_agent
+
+    return plan_agent(job, trust)
+
+
+def _install_agent(job: InstallAgent, trust: Trust, room: "Room | None") -> Answer:
+    from skerry_agent.updater.agent import install_agent
+    from skerry_agent.updater.room import Room
+
+    return install_agent(job, trust, room or Room())
+
+
 _PERFORMERS: dict[type, Callable[..., Answer]] = {
     VerifyMessage: _verify,
     VerifyMessages: _verify_all,
@@ -82,6 +97,8 @@ _PERFORMERS: dict[type, Callable[..., Answer]] = {
     FactoryJob: _find_factory,
     MakeRequest: _make_request,
     AcceptIdentity: _accept_identity,
+    PlanAgent: _plan_agent,
+    InstallAgent: _install_agent,
 }
 
 

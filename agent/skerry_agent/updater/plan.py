@@ -1,6 +1,6 @@
 """Plans what to fetch for a release: patches where a route of them fits, else whole files, within the policy.
 
-Fetches nothing and writes nothing.
+And the wheelhouse of its runtime, where one is ordered that is not installed. Fetches nothing and writes nothing.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from skerry_agent.ports.jobs import PlanJob, Planned, Refusal
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.files import has_hash
 from skerry_agent.updater.room import NOT_ENOUGH_MEMORY, Room
+from skerry_agent.updater.runtime import plan_runtime
 from skerry_agent.updater.verify import read_manifest
 from skerry_agent.wire import routes
 from skerry_agent.wire.blobs import BlobRef
@@ -37,8 +38,12 @@ def plan(job: PlanJob, trust: Trust, room: Room) -> Planned:
             _check_full_allowed(job, artifact, refused)
         patched = patched or route is not None
         wanted += [artifact.blob] if route is None else [patch.blob for patch in route]
-    _check_budget(job, wanted)
     bundle_bytes = sum(artifact.blob.size for artifact in bundle.artifacts)
+    if job.runtime is not None:
+        wheels, installed_bytes = plan_runtime(job.runtime, trust)
+        wanted += [wheels] if wheels is not None else []
+        bundle_bytes += installed_bytes
+    _check_budget(job, wanted)
     return Planned("patch" if patched else "full", tuple(wanted), bundle_bytes)
 
 

@@ -12,6 +12,7 @@ DESIRED = "application/vnd.skerry.desired.v1+json"
 COMMAND = "application/vnd.skerry.command.v1+json"
 ATTEST = "application/vnd.skerry.attest.v1+json"
 RELEASE = "application/vnd.skerry.release.v1+json"
+RUNTIME = "application/vnd.skerry.runtime.v1+json"
 
 
 class Signature(Struct, frozen=True):

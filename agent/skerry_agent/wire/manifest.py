@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from skerry_agent.wire.admission import Needs
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.drift import DriftBaseline
 from skerry_agent.wire.errors import WireError
@@ -131,7 +132,8 @@ class Bundle(Struct, frozen=True):
     answers usually are like.
 
     `preprocess` is of the first input, `preprocesses` of those after it, in order; plain where there is none.
-    `feedback`: an input that takes an output of the sample before, both by name; zeros at first.
+    `feedback`: an input that takes an output of the sample before, both by name; zeros at first. `needs`: of a device,
+    before it is sent there; None in releases before it was added.
     """
 
     target: TargetName
@@ -149,6 +151,7 @@ class Bundle(Struct, frozen=True):
     drift: DriftBaseline | None = None
     preprocesses: tuple[Preprocess, ...] = ()
     feedback: dict[str, str] = {}
+    needs: Needs | None = None
 
     def preprocess_at(self, place: int) -> Preprocess:
         """The preprocessing of an input by its place."""

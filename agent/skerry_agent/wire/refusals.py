@@ -86,6 +86,23 @@ REFUSALS: dict[str, RefusalCode] = {
     "updater_not_started": RefusalCode("the updater did not start", "see the device's log"),
     "updater_timeout": RefusalCode("the updater did not answer", "see the device's log"),
     "updater_error": RefusalCode("an error of the updater", "see the device's log, and report it"),
+    "wrong_machine": RefusalCode(
+        "for another architecture", "build the release for this board, or leave the board out"
+    ),
+    "wrong_python": RefusalCode("for another Python", "create it for the Python that the device has"),
+    "glibc_too_old": RefusalCode(
+        "needs a newer C library", "upgrade the device's operating system, or create it for this one"
+    ),
+    "agent_too_old": RefusalCode("needs a newer agent", "install a newer skerry-agent on the device"),
+    "no_runtime": RefusalCode(
+        "no runtime on the device that runs it", "install the engine's extra of skerry-agent on the device"
+    ),
+    "runtime_too_old": RefusalCode("needs a newer runtime", "roll out a newer runtime to the device first"),
+    "accelerator_too_old": RefusalCode(
+        "needs a newer accelerator library", "compile it for the older runtime (-m), or upgrade libedgetpu"
+    ),
+    "not_enough_ram": RefusalCode("more memory than the device has", "build a smaller model for this board"),
+    "not_enough_disk": RefusalCode("more disk than the device has free", "free some space on the device"),
     "missing_object": RefusalCode(
         "the host's store lacks a file of the release",
         "restore the store from a backup, or create the release anew",
@@ -98,7 +115,9 @@ REFUSALS: dict[str, RefusalCode] = {
         "failed",
     ),
 }
-"""Every code with which an order is refused before it has begun; the last two by the host itself."""
+"""Every code with which an order is refused before it has begun; the last two by the host itself.
+
+What is missing of a device (`wire.admission`) the host says before it orders, and the device before it fetches."""
 
 
 def message_sha256(raw: bytes) -> str:

@@ -8,44 +8,30 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from skerry_agent.wire.admission import DeviceFacts
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.enrolment import Offer
 from skerry_agent.wire.names import MAX_COUNT, Count, DeviceId, Incarnation, ModelName, ReleaseName, Sha256
+from skerry_agent.wire.policies import BaseUrl as BaseUrl  # noqa: PLC0414  (who has a twin has its policies)
+from skerry_agent.wire.policies import Fallback as Fallback  # noqa: PLC0414
+from skerry_agent.wire.policies import Minute as Minute  # noqa: PLC0414
+from skerry_agent.wire.policies import Outcome as Outcome  # noqa: PLC0414
+from skerry_agent.wire.policies import Transfer as Transfer  # noqa: PLC0414
+from skerry_agent.wire.policies import TransferPolicy as TransferPolicy  # noqa: PLC0414
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.settings import SettingsOrder, SettingsReport
 from skerry_agent.wire.targets import TargetName
+from skerry_agent.wire.upgrades import AgentOrder, UpgradeReport
 
-Fallback = Literal["always", "unmetered", "never"]
-Transfer = Literal["patch", "full"]
-Outcome = Literal["succeeded", "rejected", "failed", "rolled_back", "cancelled", "timed_out"]
 StateName = Literal["idle", "fetching", "verifying", "staged", "probation", "committed", "rolling_back"]
-
-
-Minute = Annotated[int, Meta(ge=0, lt=1440)]
-_HOST = r"(?:(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\])"
-_PORT = r"(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
-BaseUrl = Annotated[str, Meta(pattern=rf"^https?://{_HOST}{_PORT}(?:/[A-Za-z0-9._/~-]*)?\Z", max_length=250)]
-
-
-class TransferPolicy(Struct, frozen=True):
-    """How a device may fetch: whether a full artifact may replace a patch, a byte budget, a deadline in seconds, hours.
-
-    The budget covers every byte of manifest, patches and artifacts, also those that had to come again. `hours` is a
-    daily window (from, to) in minutes after midnight in the device's own time zone (UTC where none is set); one that
-    ends before it begins passes midnight. A device whose clock was never set cannot know the hour and fetches at any.
-    """
-
-    full_fallback: Fallback = "always"
-    byte_budget: Annotated[int, Meta(gt=0, le=MAX_COUNT)] | None = None
-    deadline_s: Annotated[float, Meta(gt=0)] = 3600.0
-    hours: tuple[Minute, Minute] | None = None
 
 
 class Assignment(Struct, frozen=True):
     """One model that the device shall run. `deployment` is new whenever it is ordered anew.
 
     `http`: where blobs may be had as `<http>/<sha256>` with byte ranges, beside their chunks. `asked`: chunks are not
-    retained, so a device asks for them at once (`asking`), not only when they do not come.
+    retained, so a device asks for them at once (`asking`), not only when they do not come. `runtime`: the manifest of
+    the runtime to run it with (`runtimes`), None for that of the base environment; older agents know no other.
     """
 
     model: ModelName
@@ -56,6 +42,14 @@ class Assignment(Struct, frozen=True):
     policy: TransferPolicy = TransferPolicy()
     http: BaseUrl | None = None
     asked: bool = False
+    runtime: BlobRef | None = None
+
+    def is_in(self, slot: "SlotReport | None") -> bool:
+        """Whether a slot holds just that: the same release, with the same runtime, and that is there."""
+        if slot is None or slot.runtime_gone:
+            return False
+        runtime = self.runtime.sha256 if self.runtime is not None else ""
+        return (slot.manifest_sha256, slot.runtime_sha256) == (self.manifest.sha256, runtime)
 
 
 class Desired(Struct, frozen=True):
@@ -63,8 +57,8 @@ class Desired(Struct, frozen=True):
 
     `incarnation` names the state folder that it is meant for, of a device that has enrolled with it; others get none.
     A model that is not assigned stays as it is, unless `removed` names it; older agents keep it all the same. `offer`
-    stands until a device that has no identity has one. `settings` are what is set from afar; without, a device keeps
-    what it has.
+    stands until a device that has no identity has one. `agent`: None where it is to stay the agent that it is.
+    `settings` are what is set from afar; without, a device keeps what it has.
     """
 
     device: DeviceId
@@ -75,6 +69,7 @@ class Desired(Struct, frozen=True):
     incarnation: Incarnation | None = None
     removed: Annotated[tuple[ModelName, ...], Meta(max_length=16)] = ()
     offer: Offer | None = None
+    agent: AgentOrder | None = None
     settings: SettingsOrder | None = None
 
 
@@ -108,12 +103,19 @@ class CommandResult(Struct, frozen=True):
 
 
 class SlotReport(Struct, frozen=True):
-    """What one slot holds."""
+    """What one slot holds. `runtime` is the release of the runtime that it runs with, `runtime_sha256` its manifest.
+
+    Both are empty for the base environment's. `runtime_gone`: it is not on the device any more, or for another Python,
+    so that the slot runs with the base environment's.
+    """
 
     release: ReleaseName
     target: TargetName
     manifest_sha256: Sha256
     model_sha256: Sha256
+    runtime: str = ""
+    runtime_sha256: str = ""
+    runtime_gone: bool = False
 
 
 class DeploymentReport(Struct, frozen=True):
@@ -162,8 +164,8 @@ class Reported(Struct, frozen=True):
 
     `patch_format` is the newest version of the patch format that it applies; agents that do not say know only 1.
     So does `manifest_schema` of the newest schema of a manifest that it reads (`schemas`).
-    `refused` are the orders that it refused last (`refusals`), oldest first. `settings` is what became of those that
-    were set from afar; agents that do not know any say nothing of them.
+    `refused` are the orders that it refused last (`refusals`), oldest first. `facts`: what it is (`admission`).
+    `settings` is what became of those that were set from afar; agents that do not know any say nothing of them.
     """
 
     device: DeviceId
@@ -178,6 +180,8 @@ class Reported(Struct, frozen=True):
     patch_format: Count = 1
     refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=16)] = ()
     manifest_schema: Count = 1
+    upgrade: UpgradeReport | None = None
+    facts: DeviceFacts | None = None
     settings: SettingsReport | None = None
 
 

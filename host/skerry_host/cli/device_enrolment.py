@@ -14,6 +14,7 @@ from skerry_host import dates
 from skerry_host.boards import Board, list_boards, load_board
 from skerry_host.cli.common import ago, emit, json_option, registry, safe, table, warn
 from skerry_host.cli.device_access import device_access
+from skerry_host.cli.image_options import ImageOrder, Images, image_options, prepared, rehearsal
 from skerry_host.fleet.batch import BatchError, Entry, read_batch
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
@@ -55,41 +56,65 @@ enroll_broker_option = click.option(
     help="The device's own USER:PASSWORD for a broker that asks for one, on one line, mode 0600.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder to write [HOME/devices/NAME]."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The image folder to write [HOME/devices/NAME, without an image].",
 )
+@image_options
 @days_option
 @click.option("--replace", is_flag=True, help="Also where NAME is there: its next board takes the place of this one.")
 @json_option
 def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool, **given: Any) -> None:
     """Make a device's record and write its folder: agent.toml, trust.json, and a claim by which its board enrols.
 
-    The claim is for one board. Over a broker without identities, the folder is all that the device needs.
+    The claim is for one board. Over a broker without identities, the folder is all that the device needs. With --out or
+    --boot it is an image folder, with all that a board needs to become the device by itself and without a network.
     """
     provisioning.check_id(name)
     home = open_home()
     hardware = load_board(given["board"] or _board_of(home, name, replace=given["replace"]))
     device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
+    order = ImageOrder.of(given, out=out is not None)
     folder = out or home.devices / name
+    again = (folder / "agent.toml").is_file()
     broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
-    claim, again = None, (folder / "agent.toml").is_file()
-    with registry(home) as opened, opened.write() as session:
-        if enrolment is None or given["credentials"]:
-            arriving.record_without_identity(session, device, time.time(), replace=given["replace"])
-            access = device_access(home, name, given["broker"], given["credentials"])
-            provisioning.write_folder(home, folder, name, hardware, access)
-        else:
-            claim = arriving.claim_for_one(session, device, given["days"], time.time(), replace=given["replace"])
-            image = _image(session, home, claim, (broker, enrolment))
-            provisioning.write_claim_folder(home, folder, image, hardware, name)
-        tags = tuple(devices.find(session, name).tags)
+    enrols = enrolment is not None and not given["credentials"]
+    with registry(home) as opened:
+        if order.complete:
+            with rehearsal(opened) as session:
+                _record(session, device, given, enrols=enrols)
+        with prepared(home, order, [hardware]) as images:
+            with opened.write() as session:
+                claim = _record(session, device, given, enrols=enrols)
+                place = images.place(folder, hardware, name)
+                if claim is None:
+                    access = device_access(home, name, given["broker"], given["credentials"])
+                    files = provisioning.device_files(home, place, access)
+                else:
+                    image = _image(session, home, claim, (broker, enrolment or ""))
+                    files = provisioning.claim_files(home, place, image)
+                images.write(place, files)
+                tags = tuple(devices.find(session, name).tags)
+            images.keep()
     shown, install = without_password(broker), provisioning.install_command(hardware)
     data = {"id": name, "board": hardware.name, "tags": sorted(tags), "folder": str(folder), "broker": shown}
     until = {"claim": claim.name, "expires": claim.expires} if claim else {}
     lines = _provisioned(name, folder, install, claim, shown)
+    if order.complete:
+        lines[2:] = _on_the_board(folder, order, images)
     if again:
         lines.append(f"added to its agent.toml before? carry it over from {provisioning.kept_before(folder)}")
     emit(data | until | {"install": install}, as_json, lambda: "\n".join(lines))
     _warn_of_loopback(folder, broker)
+
+
+def _record(session: "Session", device: Device, given: dict[str, Any], *, enrols: bool) -> Claim | None:
+    """Make or renew the record, with a claim where its board enrols."""
+    now = time.time()
+    if not enrols:
+        arriving.record_without_identity(session, device, now, replace=given["replace"])
+        return None
+    return arriving.claim_for_one(session, device, given["days"], now, replace=given["replace"])
 
 
 def _board_of(home: Home, name: str, *, replace: bool) -> str:
@@ -111,6 +136,17 @@ def _provisioned(name: str, folder: Path, install: str, claim: Claim | None, bro
     ]
 
 
+def _on_the_board(folder: Path, order: ImageOrder, images: Images) -> list[str]:
+    """What to do with an image folder."""
+    if order.boot is not None:
+        return [f"put into {order.boot}: the board runs it at its first boot, by {images.started_by}"]
+    return [
+        f"elsewhere:  copy that folder, then as root and without a network: sh {folder.name}/first-boot.sh",
+        f"            or, with an agent that is there: skerry-agent run --config {folder.name}/agent.toml",
+        f"to print:   {folder}/steps.html",
+    ]
+
+
 @click.command()
 @click.option(
     "--batch",
@@ -125,9 +161,10 @@ def _provisioned(name: str, folder: Path, install: str, claim: Claim | None, bro
 @enroll_broker_option
 @days_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder to write.")
+@image_options
 @json_option
 def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
-    """Write one folder by which many boards enrol: put it into their image.
+    """Write one image folder by which many boards enrol: put it into their cards, or onto a stick.
 
     With --batch the records are made from a file; boards whose serial is in it are enrolled when they come, all others
     wait for `skerry device approve`.
@@ -135,15 +172,27 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
     home = open_home()
     entries, hardware = _wanted(given)
     broker, enrolment = enrolment_addresses(home, given["broker"], given["enroll_broker"])
-    with registry(home) as opened, opened.write() as session:
-        made = _claim(session, entries, hardware, (given, days))
-        _require_free(out)  # now that no other command can write its claim there
-        image = _image(session, home, made, (broker, enrolment))
-        folders = [out] if len(hardware) == 1 else [out / board.name for board in hardware]
-        for board, folder in zip(hardware, folders, strict=True):
-            provisioning.write_claim_folder(home, folder, image, board)
+    order = ImageOrder.of(given, out=True)
+    folders = [out] if len(hardware) == 1 else [out / board.name for board in hardware]
+    with registry(home) as opened:
+        if order.complete:
+            with rehearsal(opened) as session:
+                _claim(session, entries, hardware, (given, days))
+                _require_free(out)
+        with prepared(home, order, hardware) as images:
+            with opened.write() as session:
+                made = _claim(session, entries, hardware, (given, days))
+                _require_free(out)  # now that no other command can write its claim there
+                image = _image(session, home, made, (broker, enrolment))
+                for board, folder in zip(hardware, folders, strict=True):
+                    place = images.place(folder, board)
+                    images.write(place, provisioning.claim_files(home, place, image))
+            images.keep()
     data = {"claim": made.name, "count": made.count, "expires": made.expires, "folders": list(map(str, folders))}
-    emit(data | {"devices": [each.id for each in entries]}, as_json, lambda: "\n".join(_claimed(made, folders)))
+    lines = _claimed(made, folders)
+    if order.complete:
+        lines[-2:-1] = _on_each_board(order, images)
+    emit(data | {"devices": [each.id for each in entries]}, as_json, lambda: "\n".join(lines))
     _warn_of_loopback(folders[0], broker)
 
 
@@ -154,6 +203,16 @@ def _claimed(made: Claim, folders: Sequence[Path]) -> list[str]:
         *(f"folder for {folder.name}: {folder}" if len(folders) > 1 else f"folder: {folder}" for folder in folders),
         "on each board: skerry-agent run --config FOLDER/agent.toml; then look at `skerry device pending`",
         f"whoever has the folder may ask; `skerry device claims --close {made.number}` ends that",
+    ]
+
+
+def _on_each_board(order: ImageOrder, images: Images) -> list[str]:
+    then = "then look at `skerry device pending`"
+    if order.boot is not None:
+        return [f"put into {order.boot}: each board runs it at its first boot, by {images.started_by}; {then}"]
+    return [
+        f"on each board, as root and without a network: sh FOLDER/first-boot.sh; {then}",
+        "to print: FOLDER/steps.html",
     ]
 
 
@@ -278,7 +337,9 @@ def _image(session: "Session", home: Home, made: Claim, addresses: tuple[str, st
     authority = Authority.open(home.identity, now)
     pair = authority.claim(made.name, (made.expires - now) / arriving.DAY_S)
     arriving.note_certificate(session, made, pair.serial, pair.not_after)
-    return provisioning.Image(*addresses, authority.root_pem, pair.pem, pair.key_pem)
+    return provisioning.Image(
+        *addresses, authority.root_pem, pair.pem, pair.key_pem, made.name, made.expires, made.count
+    )
 
 
 def _device(each: Entry, board: Board) -> Device:

@@ -20,6 +20,7 @@ COMMANDS = {
     "model": ("skerry_host.cli.model:model", "Quantize, evaluate, inspect and profile models."),
     "edgetpu": ("skerry_host.cli.edgetpu:edgetpu", "Check, compile and inspect models for the Edge TPU."),
     "release": ("skerry_host.cli.release:release", "Create, list, compare and export signed releases."),
+    "runtime": ("skerry_host.cli.runtime:runtime", "Create, list and show runtimes that devices install."),
     "delta": ("skerry_host.cli.delta:delta", "Create, apply and measure patches (delta updates)."),
     "device": ("skerry_host.cli.device:device", "Provision, list and show devices."),
     "group": ("skerry_host.cli.group:group", "Create, list and show groups of devices."),

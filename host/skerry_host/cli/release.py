@@ -54,11 +54,11 @@ def release() -> None:
 @json_option
 def create(build: Path, as_json: bool, chunk_bytes: str | None, **request: Any) -> None:
     """Sign a BUILD and add it to the release store."""
-    chunk = int(chunk_bytes) if chunk_bytes else _chunk_bytes(open_home())
+    chunk = int(chunk_bytes) if chunk_bytes else chunk_bytes_of(open_home())
     release_build(ReleaseRequest(build, **request, chunk_bytes=chunk), as_json, with_progress)
 
 
-def _chunk_bytes(home: Home) -> int:
+def chunk_bytes_of(home: Home) -> int:
     """The usual size, or the largest power of two that the broker passes on, as `skerry serve` has found out."""
     try:
         limit = int(home.chunk_limit.read_text(encoding="ascii"))

@@ -22,6 +22,7 @@ from skerry_host.home import open_home
 from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.rollouts import intake
 from skerry_host.plane.rollouts.forecast import Forecast, forecast
+from skerry_host.plane.views.admission import admission_lines
 from skerry_host.plane.views.gather import ROLLOUT_PAGE, rollout_view
 from skerry_host.plane.views.labels import because, label, transports
 from skerry_host.plane.views.plane_state import PlaneView
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from skerry_agent.wire.manifest import Release
+    from skerry_host.fleet.device import Device
     from skerry_host.fleet.several import Refusal, Several
     from skerry_host.plane.registry.database import Registry
     from skerry_host.plane.registry.tables import RolloutRow
     from skerry_host.plane.views.views import DeploymentView, RolloutView
+    from skerry_host.release.fitting import Admission, Fit
 
 NEWEST, EVERY = 20, 100_000
 """So many rollouts are listed if nothing is said, and so many are looked through."""
@@ -90,7 +94,8 @@ def rollout() -> None:
 def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, as_json: bool, **limits: Any) -> int:
     """Start a rollout of RELEASE (model@version) to a group or to single devices.
 
-    It is for every device that can run the release; the others are listed, each with the reason.
+    It is for every device that can run the release; the others are counted by reason and listed, each with its own.
+    Devices of which something is not known that the release needs are ordered, and counted, too.
     """
     home = open_home()
     manifest = Store(home.store).release(release)
@@ -98,23 +103,33 @@ def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, a
         with opened.write() as session:
             chosen = chosen_devices(session, group, names)
             able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused)
-            those = [each for each, _ in able.done.values()]
-            request = intake.RolloutRequest(manifest, those, chosen.selection, _policy(**limits))
+            known = intake.admission(able)
+            request = _request(manifest, able, known, (chosen.selection, _policy(**limits)))
             started = intake.start_rollout(session, request, time.time())
             plane = None if wait else plane_now(session)
         if plane is not None:
             data = {"rollout": started, "release": release, "devices": list(able.done)}
-            more = {"refused": able.refused, "plane": plane}
+            more = {"refused": able.refused, "admission": known, "plane": plane}
             emit(data | more, as_json, lambda: "\n".join(_started(f"rollout {started}: {release}", chosen, able)))
             return able.exit_code
-        warn(() if as_json else refused_lines("left out", able.refused))
+        warn(() if as_json else [*admission_lines(known), *refused_lines("left out", able.refused)])
         view = _ended(opened, started)
     emit(_with_refused(view, able.refused), as_json, lambda: _shown(view))
     return able.exit_code if view.state == "succeeded" else 1
 
 
+def _request(
+    manifest: "Release", able: "Several[tuple[Device, Fit]]", known: "Admission", of: tuple[str, Policy]
+) -> intake.RolloutRequest:
+    """What was asked for, with the targets that fit; `of` is the selection in words, and the policy."""
+    targets = {name: fits.target for name, (_, fits) in able.done.items() if fits.target is not None}
+    return intake.RolloutRequest(manifest, [each for each, _ in able.done.values()], *of, targets, known)
+
+
 def _started(head: str, chosen: Chosen, able: "Several[Any]") -> list[str]:
-    return [f"{head} to {of_all(able)} ({chosen.selection})", *refused_lines("left out", able.refused)]
+    known = intake.admission(able)
+    lines = refused_lines("left out", able.refused)
+    return [f"{head} to {of_all(able)} ({chosen.selection})", *admission_lines(known), *lines]
 
 
 def _with_refused(view: "RolloutView", refused: "tuple[Refusal, ...]") -> dict[str, Any]:
@@ -128,18 +143,21 @@ def _with_refused(view: "RolloutView", refused: "tuple[Refusal, ...]") -> dict[s
 @click.option("--device", "names", multiple=True, help="A device; may be given several times.")
 @json_option
 def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool) -> int:
-    """Show how many bytes each device would download for RELEASE, by patch or in full; starts nothing."""
+    """Show how many bytes each device would download for RELEASE, by patch or in full, and who is left out and why.
+
+    Starts nothing.
+    """
     store = Store(open_home().store)
     manifest = store.release(release)
     with registry() as opened, opened.read() as session:
         chosen = chosen_devices(session, group, names)
         able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused)
-        rows = forecast(session, store, manifest, [each for each, _ in able.done.values()])
+        rows = forecast(session, store, manifest, able.done.values())
     if as_json:
         emit_json([*rows, *able.refused])
     else:
         console().print(_planned(rows))
-        warn(refused_lines("left out", able.refused))
+        warn([*admission_lines(intake.admission(able)), *refused_lines("left out", able.refused)])
     return able.exit_code
 
 
@@ -277,7 +295,7 @@ def _shown(view: "RolloutView", rows: "Sequence[DeploymentView] | None" = None, 
         made.add_row(*_cells(row))
     head = f"{view.id}  {view.release} for {view.selection}: "
     title = joined(head, styled(label(view.state), "bold"), f" {label(view.reason)}")
-    return Group(title, made, *more)
+    return Group(title, *admission_lines(view.admission), made, *more)
 
 
 def _cells(row: "DeploymentView") -> "tuple[str | Text, ...]":

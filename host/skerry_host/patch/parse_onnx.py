@@ -84,9 +84,9 @@ def parse_onnx(data: bytes) -> Layout:
     nodes: list[_Node] = []
     constants: dict[str, _Constant] = {}
     inside: list[_Constant] = []
-    for number, start, end in _fields(data, 0, len(data)):
+    for number, start, end in fields(data, 0, len(data)):
         if number == 7:
-            for inner, at, stop in _fields(data, start, end):
+            for inner, at, stop in fields(data, start, end):
                 if inner == 1:
                     nodes.append(_node(data, at, stop))
                     inside += _constants_inside(data, at, stop)
@@ -167,58 +167,59 @@ def _span(constant: _Constant | None) -> Span | None:
 
 def _node(data: bytes, start: int, end: int) -> _Node:
     node = _Node()
-    for number, at, stop in _fields(data, start, end):
+    for number, at, stop in fields(data, start, end):
         if number in {1, 2}:
-            (node.inputs if number == 1 else node.outputs).append(_text(data, at, stop))
+            (node.inputs if number == 1 else node.outputs).append(text(data, at, stop))
         elif number == 4:
-            node.op = _text(data, at, stop)
+            node.op = text(data, at, stop)
     return node
 
 
 def _constants_inside(data: bytes, start: int, end: int) -> Iterator[_Constant]:
     """The tensors in attributes of the node in data[start:end]: some exporters keep weights in Constant nodes."""
-    for number, at, stop in _fields(data, start, end):
+    for number, at, stop in fields(data, start, end):
         if number == 5:
-            yield from (_constant(data, at, stop) for number, at, stop in _fields(data, at, stop) if number == 5)
+            yield from (_constant(data, at, stop) for number, at, stop in fields(data, at, stop) if number == 5)
 
 
 def _constant(data: bytes, start: int, end: int) -> _Constant:
     made = _Constant()
-    for number, at, stop in _fields(data, start, end):
+    for number, at, stop in fields(data, start, end):
         if number == 1:
             made.dims += _dims(data, at, stop)
             checked_shape(made.dims)
         elif number == 2:
-            made.kind = _varint(data, at)[0]
+            made.kind = varint(data, at)[0]
         elif number == 8:
-            made.name = _text(data, at, stop)
+            made.name = text(data, at, stop)
         elif number in {4, 9}:  # packed float_data has the same bytes as raw_data
             made.at, made.size = at, stop - at
             made.first = data[at] if made.size else 0
         elif number == 5:  # int32_data, which also holds bytes
-            made.first = _varint(data, at)[0] & 0xFF if stop > at else 0
+            made.first = varint(data, at)[0] & 0xFF if stop > at else 0
     return made
 
 
 def _dims(data: bytes, at: int, stop: int) -> Iterator[int]:
     while at < stop:
-        value, at = _varint(data, at)
+        value, at = varint(data, at)
         yield value
 
 
-def _text(data: bytes, at: int, stop: int) -> str:
+def text(data: bytes, at: int, stop: int) -> str:
+    """The string in data[at:stop]."""
     return data[at:stop].decode("utf-8", "replace")
 
 
-def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (field number, start, end of its value) of the message in data[at:end]."""
+def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (field number, start, end of its value) of the message in data[at:end]. Raises `LayoutError`."""
     while at < end:
-        key, at = _varint(data, at)
+        key, at = varint(data, at)
         wire = key & 7
         if wire == 0:
-            stop = _varint(data, at)[1]
+            stop = varint(data, at)[1]
         elif wire == 2:
-            size, at = _varint(data, at)
+            size, at = varint(data, at)
             stop = at + size
         elif wire in {1, 5}:
             stop = at + (8 if wire == 1 else 4)
@@ -230,7 +231,8 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         at = stop
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """(the integer at a place, where it ends). Raises `LayoutError`."""
     if at < len(data) and data[at] < 0x80:  # nearly all are
         return data[at], at + 1
     value = 0

@@ -1,4 +1,4 @@
-"""Writes the folder that a board is given: agent.toml and trust.json, and a claim where it is to enrol.
+"""Writes the folder that a board is given: agent.toml and trust.json, a claim where it is to enrol, or the whole image.
 
 Enrols nothing, and makes neither keys nor certificates. The only user and password that it knows are those that were
 given for the device itself: the plane's are nowhere that this could read.
@@ -7,9 +7,10 @@ given for the device itself: the plane's are nowhere that this could read.
 import json
 import os
 import re
+import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import replace as dataclass_replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,10 @@ from skerry_host.boards import Board
 from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
 from skerry_host.home import Home
+from skerry_host.image import folder as image_folder
+from skerry_host.image.errors import ImageError
+from skerry_host.image.parts import image_files
+from skerry_host.image.request import PRIVATE, PUBLIC, ImageFile, ImageRequest, Ordered
 from skerry_host.plane.broker.connection import Connection, address
 from skerry_host.plane.errors import AddressError, FolderError
 from skerry_host.release.keys import trust_keys
@@ -100,16 +105,22 @@ def check_tag(tag: str) -> str:
     return tag
 
 
-def write_folder(home: Home, folder: Path, device: str, board: Board, access: Connection) -> None:
-    """Write agent.toml, trust.json, and what `access` has of a user and password.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder for the boards of one kind: that of `device`, or many that the host names.
 
-    Raises `KeyFileError` before anything is written, and `FolderError`.
+    With `ordered` it is an image folder, with all that a board needs; else only what says who it is and whom to call.
     """
-    files = {"trust.json": (_trust(home), 0o644)}
-    if access.username is not None:
-        files[CREDENTIALS_FILE] = (f"{access.username}:{access.password}\n", 0o600)
-    toml = agent_toml(device, board, str(access.url), CREDENTIALS_FILE if access.username is not None else None)
-    _write_all(folder, files | {"agent.toml": (toml, 0o600)})
+
+    folder: Path
+    board: Board
+    device: str | None = None
+    ordered: Ordered | None = None
+
+    @property
+    def factory(self) -> bool:
+        """Whether releases come with it."""
+        return self.ordered is not None and bool(self.ordered.factories)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +132,51 @@ class Image:
     fleet_ca: bytes
     claim: bytes
     claim_key: bytes
+    name: str = ""
+    expires: float = 0.0
+    count: int = 1
 
 
-def write_claim_folder(home: Home, folder: Path, image: Image, board: Board, device: str | None = None) -> None:
-    """Write what boards of one kind enrol by: the board of one device, or many that the host names.
+Files = dict[str, tuple[str, int]]
 
-    Raises `KeyFileError` or `AddressError` before anything is written, and `FolderError`.
+
+def device_files(home: Home, place: Place, access: Connection) -> list[ImageFile]:
+    """The files of one device without an identity: agent.toml, trust.json, what `access` has of a user and password.
+
+    Raises `KeyFileError`, `FolderError`.
+    """
+    assert place.device is not None
+    files: Files = {"trust.json": (_trust(home), PUBLIC)}
+    if access.username is not None:
+        files[CREDENTIALS_FILE] = (f"{access.username}:{access.password}\n", PRIVATE)
+    credentials = CREDENTIALS_FILE if access.username is not None else None
+    toml = agent_toml(place.device, place.board, str(access.url), credentials, factory=place.factory)
+    return _all_files(place, files | {"agent.toml": (toml, PRIVATE)}, without_password(str(access.url)), None)
+
+
+def claim_files(home: Home, place: Place, image: Image) -> list[ImageFile]:
+    """The files that boards of one kind enrol by: the board of one device, or many that the host names.
+
+    Raises `KeyFileError`, `AddressError`, `FolderError`.
     """
     for url in (image.broker, image.enrolment):
         require_tls(url)
-    files = {
-        "claim.key": (image.claim_key.decode(), 0o600),
-        "claim.pem": (image.claim.decode(), 0o644),
-        "fleet-ca.pem": (image.fleet_ca.decode(), 0o644),
-        "trust.json": (_trust(home), 0o644),
-        "agent.toml": (claim_toml(image, board, device), 0o600),
+    files: Files = {
+        "claim.key": (image.claim_key.decode(), PRIVATE),
+        "claim.pem": (image.claim.decode(), PUBLIC),
+        "fleet-ca.pem": (image.fleet_ca.decode(), PUBLIC),
+        "trust.json": (_trust(home), PUBLIC),
+        "agent.toml": (claim_toml(image, place.board, place.device, factory=place.factory), PRIVATE),
     }
-    _write_all(folder, files)
+    return _all_files(place, files, image.broker, image)
+
+
+def write_files(place: Place, files: list[ImageFile]) -> None:
+    """Write a folder; where one file cannot be written, none stays that was not there before. Raises `FolderError`."""
+    try:
+        image_folder.write_folder(place.folder, files, kept_before(place.folder))
+    except ImageError as error:
+        raise FolderError(error.message, hint=error.hint) from None
 
 
 def kept_before(folder: Path) -> Path:
@@ -152,25 +191,22 @@ def _trust(home: Home) -> str:
     return json.dumps(trust_keys(home.keys), indent=2) + "\n"
 
 
-def _write_all(folder: Path, files: Mapping[str, tuple[str, int]]) -> None:
-    """Files by name, each with its mode; where one cannot be written, none stays that was not there before."""
-    there, new = folder.is_dir(), [folder / name for name in files if not (folder / name).exists()]
+def _all_files(place: Place, identity: Files, broker: str, image: Image | None) -> list[ImageFile]:
+    """Those of the identity, and with an image all others. Raises `FolderError` where one cannot be read."""
+    if place.ordered is None:
+        return [ImageFile(name, text.encode(), mode=mode) for name, (text, mode) in identity.items()]
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if (folder / "agent.toml").is_file():
-            write_atomic(kept_before(folder), (folder / "agent.toml").read_bytes(), mode=0o600)
-        for name, (text, mode) in files.items():
-            write_atomic(folder / name, text.encode(), mode=mode)
+        return image_files(_request(place, place.ordered, identity, (broker, image)))
     except OSError as error:
-        for file in new:
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
-        if not there:
-            with suppress(OSError):
-                folder.rmdir()
-        raise FolderError(
-            f"cannot write {folder}: {error.strerror or error}", hint="make room, or choose another"
-        ) from None
+        raise FolderError(f"cannot read {error.filename}: {error.strerror}", hint="try again") from None
+
+
+def _request(place: Place, ordered: Ordered, identity: Files, known: tuple[str, Image | None]) -> ImageRequest:
+    broker, image = known
+    made = ImageRequest(place.board, ordered, identity, broker, time.time(), place.device)
+    if image is None:
+        return made
+    return dataclass_replace(made, claim=image.name, expires=image.expires, count=image.count)
 
 
 def require_tls(url: str) -> None:
@@ -183,8 +219,8 @@ def require_tls(url: str) -> None:
         raise AddressError(f"the address of {parsed} holds a user", hint=hint)
 
 
-def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
-    """The configuration of boards that enrol; without `device` the host says who they are."""
+def claim_toml(image: Image, board: Board, device: str | None = None, *, factory: bool = False) -> str:
+    """The configuration of boards that enrol; without a device the host says who they are."""
     named = ["[device]", f"id = {json.dumps(device)}", ""] if device else []
     alone = ["spread_s = 0.0                # one board need not wait for others"] if device else []
     serial = ["# [device]", '# serial = "..."              # in place of the one that the board itself has', ""]
@@ -200,16 +236,18 @@ def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
         'key_file = "claim.key"',
         *alone,
     ]
-    return _toml(lines, board)
+    return _toml(lines, board, factory=factory)
 
 
-def agent_toml(device: str, board: Board, broker: str, credentials: str | None = None) -> str:
+def agent_toml(device: str, board: Board, broker: str, credentials: str | None = None, *, factory: bool = False) -> str:
     """The configuration of one device that has no identity."""
     lines = ["[device]", f"id = {json.dumps(device)}", "", "[broker]", f"url = {json.dumps(broker)}"]
-    return _toml([*lines, *([f"credentials_file = {json.dumps(credentials)}"] if credentials else [])], board)
+    return _toml(
+        [*lines, *([f"credentials_file = {json.dumps(credentials)}"] if credentials else [])], board, factory=factory
+    )
 
 
-def _toml(begins: list[str], board: Board) -> str:
+def _toml(begins: list[str], board: Board, *, factory: bool) -> str:
     """A configuration. JSON's strings and lists are TOML's too, with the same escapes."""
     cpu = board.runtime.engines.get(CPU.name) or next(iter(board.runtime.engines.values()))
     power = board.power
@@ -219,6 +257,7 @@ def _toml(begins: list[str], board: Board) -> str:
         "[agent]",
         'state_dir = "state"            # relative to this file',
         'trust = "trust.json"',
+        *(['factory = "factory"            # what serves until the host has said something'] if factory else []),
         "telemetry_interval_s = 60.0",
         "",
         "[board]",

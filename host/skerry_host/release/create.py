@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from skerry_agent.wire import blobs, codec, envelope
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import PATCH_FORMAT, Artifact, PatchRef, Release
+from skerry_agent.wire.manifest import PATCH_FORMAT, Artifact, Bundle, PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
 from skerry_agent.wire.routes import EMPTY_SHA256, Route, bytes_of, cheapest
 from skerry_agent.wire.schemas import schema_of
@@ -22,6 +22,7 @@ from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.patch import EncodeError, Fallback, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.errors import ReleaseError, StoreError
+from skerry_host.release.needs import with_needs
 from skerry_host.release.sign import Signer
 from skerry_host.release.store import Store
 
@@ -104,7 +105,7 @@ def create_release(
     """
     record = read_build(request.build)
     contents = read_artifacts(request.build, record)
-    record = _chunked(record, contents, request.chunk_bytes)
+    record = _needing(_chunked(record, contents, request.chunk_bytes), contents)
     name = _name(record, request.version)
     with store.exclusive():
         if name in store.releases():
@@ -192,6 +193,11 @@ def _chunked(record: BuildRecord, contents: Mapping[str, bytes], chunk_bytes: in
     return replace(record, bundles=tuple(bundles)) if chunk_bytes != blobs.CHUNK_BYTES else record
 
 
+def _needing(record: BuildRecord, contents: Mapping[str, bytes]) -> BuildRecord:
+    """The record, with what each bundle needs of a device."""
+    return replace(record, bundles=tuple(with_needs(b, contents[b.model.blob.sha256]) for b in record.bundles))
+
+
 def _name(record: BuildRecord, version: str | None) -> str:
     chosen = version or record.version
     if chosen is None:
@@ -207,10 +213,15 @@ def _existing(store: Store, name: str, record: BuildRecord) -> Created:
     release = store.release(name)
     there, here = release.provenance, record.provenance
     same_origin = (there.source_sha256, there.recipe_sha256) == (here.source_sha256, here.recipe_sha256)
-    if release.bundles != record.bundles or not same_origin:
+    if not _same(release.bundles, record.bundles) or not same_origin:
         hint = "releases never change: choose a new version"
         raise ReleaseError(f"release {name} already exists with different content", hint=hint, code="exists")
     return Created(release, store.manifest_ref(name), existed=True)
+
+
+def _same(there: tuple[Bundle, ...], here: tuple[Bundle, ...]) -> bool:
+    """The same bundles; what they need was not said in releases of before, and is known better with time."""
+    return [replace(b, needs=None) for b in there] == [replace(b, needs=None) for b in here]
 
 
 def _pairs(record: BuildRecord, bases: Sequence[Release]) -> list[tuple[str, str]]:

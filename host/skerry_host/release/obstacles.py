@@ -1,4 +1,4 @@
-"""Why a device cannot get a bundle, before it tries: its agent is too old, or it lacks a file and patches to it.
+"""Why a device cannot get a bundle, before it tries: it is not what the bundle needs, or it lacks a file and patches.
 
 Reads only. `of` says what is in the way of one blob, if anything; the store's own obstacle is that it lacks the file.
 """
@@ -13,6 +13,7 @@ from skerry_agent.wire.names import split_release
 from skerry_agent.wire.routes import EMPTY_SHA256, cheapest, newest_patch_format
 from skerry_agent.wire.schemas import newer_meanings
 from skerry_agent.wire.twin import Reported
+from skerry_host.release.fitting import fit
 from skerry_host.release.store import Store
 
 
@@ -56,6 +57,12 @@ def too_old(release: Release, reported: Reported | None) -> Obstacle | None:
     about = f" ({', '.join(needed)})" if needed else ""
     words = f"{release.name} needs an agent that reads schema {release.schema} of manifests{about}"
     return Obstacle("unsupported_schema", f"{words}; its agent reads {reported.manifest_schema}")
+
+
+def unmet(release: Release, target: str, reported: Reported | None) -> Obstacle | None:
+    """What the device is known to lack for a bundle (`wire.admission`), and for how long it may not be there."""
+    found = fit(release, (release.bundle(target).target,), reported).in_the_way
+    return Obstacle(found[0].code, f"{release.name}: {found[0].detail}") if found else None
 
 
 def lacking(store: Store, ref: BlobRef) -> Obstacle | None:

@@ -2,6 +2,7 @@
 
     objects/ab/<sha256>               every artifact, patch and signed manifest, by its hash
     releases/<model>/<version>.json   the signed envelope, byte for byte as it was signed
+    runtimes/<name>/<version>.json    the same of runtimes and agents (`runtime_store`)
 
 Objects are written once and checked whenever they are read; a release is never changed.
 """
@@ -27,12 +28,13 @@ from skerry_host.release.errors import ReleaseError, StoreError
 class Store:
     """A folder of objects and releases; made when it is first written to."""
 
-    __slots__ = ("_lock", "_objects", "_releases")
+    __slots__ = ("_lock", "_objects", "_releases", "runtimes")
 
     def __init__(self, path: Path) -> None:
         self._lock = path / ".lock"
         self._objects = path / "objects"
         self._releases = path / "releases"
+        self.runtimes = path / "runtimes"
 
     def put(self, data: bytes, chunk_bytes: int = blobs.CHUNK_BYTES) -> BlobRef:
         """Keep an object; writing what is there already costs a check only. Raises `OSError`."""

@@ -65,7 +65,10 @@ def _missing(pinned, today, path):
     return [] if pinned == today else [f"{path}: {pinned!r} became {today!r}"]
 
 
-OPEN_MAPS = {"models", "outputs", "sqnr_db", "tools", "data_sha256", "buckets", "feedback", "values"}
+OPEN_MAPS = {
+    *("models", "outputs", "sqnr_db", "tools", "data_sha256", "buckets", "feedback"),
+    *("runtimes", "engines", "distributions", "values"),
+}
 
 
 def _enriched(value, key=""):

@@ -173,7 +173,17 @@ def test_a_group_without_a_command_shows_its_help():
 
 def test_provision_elsewhere_and_twice(home, tmp_path):
     assert (
-        said(home, "device", "provision", "dev-1", "--board", "generic-x86", "--out", str(tmp_path / "usb"))["id"]
+        said(
+            home,
+            "device",
+            "provision",
+            "dev-1",
+            "--board",
+            "generic-x86",
+            "--config-only",
+            "--out",
+            str(tmp_path / "usb"),
+        )["id"]
         == "dev-1"
     )
     assert (tmp_path / "usb" / "agent.toml").exists()
@@ -191,6 +201,7 @@ def test_what_cannot_be_written_is_not_enrolled(home, tmp_path):
         "dev-1",
         "--board",
         "generic-x86",
+        "--config-only",
         "--out",
         str(tmp_path / "file" / "x"),
         check=False,

@@ -71,7 +71,19 @@ def test_another_name_of_the_broker_is_the_enrolment_listeners_too(home):
 
 
 def test_a_claim_for_many_is_one_folder_without_an_id(home, tmp_path):
-    said = as_json(home, "claim", "--count", "3", "--board", "generic-x86", "--days", "1", "--out", str(tmp_path / "i"))
+    said = as_json(
+        home,
+        "claim",
+        "--count",
+        "3",
+        "--board",
+        "generic-x86",
+        "--days",
+        "1",
+        "--config-only",
+        "--out",
+        str(tmp_path / "i"),
+    )
     assert (said["claim"], said["count"], said["folders"]) == ("@claim-1", 3, [str(tmp_path / "i")])
     assert load(tmp_path / "i" / "agent.toml").device.id is None
     assert as_json(home, "list") == []
@@ -79,7 +91,7 @@ def test_a_claim_for_many_is_one_folder_without_an_id(home, tmp_path):
 
 def test_a_batch_makes_its_records_and_a_folder_for_each_kind_of_board(home, tmp_path):
     file = batch(tmp_path, "id,board,tags,serial\ne-01,generic-x86,a b,S1\ne-02,raspberry-pi-4,,\n")
-    said = as_json(home, "claim", "--batch", file, "--out", str(tmp_path / "image"))
+    said = as_json(home, "claim", "--batch", file, "--config-only", "--out", str(tmp_path / "image"))
     assert said["devices"] == ["e-01", "e-02"]
     assert [Path(folder).name for folder in said["folders"]] == ["generic-x86", "raspberry-pi-4"]
     listed = {each["id"]: (each["board"], each["tags"]) for each in as_json(home, "list")}
@@ -93,7 +105,10 @@ MISTAKES = {
     "a file with faults": (["claim", "--batch", "{bad}"], "line 3: id e-1 is on line 2 too"),
     "a file that is no text": (["claim", "--batch", "{binary}"], "not UTF-8"),
     "an id that is there": (["claim", "--batch", "{taken}"], "already enrolled: dev-1"),
-    "a folder that is full": (["claim", "--count", "3", "--board", "generic-x86", "--out", "{full}"], "is not empty"),
+    "a folder that is full": (
+        ["claim", "--count", "3", "--board", "generic-x86", "--config-only", "--out", "{full}"],
+        "is not empty",
+    ),
     "a broker without TLS": (
         ["claim", "--count", "3", "--board", "generic-x86", "--broker", "mqtt://h"],
         "no listener for enrolment",
@@ -148,7 +163,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(files, words, said):
     places = {name: str(files / name) for name in ("good", "bad", "taken", "binary", "full")}
     words = [word.format(**places) for word in words]
     if words[0] == "claim" and "--out" not in words:
-        words += ["--out", str(files / "out")]
+        words += ["--config-only", "--out", str(files / "out")]
     done = device(home, *words, check=False)
     assert done.returncode in {1, 2}
     assert said in done.stderr
@@ -188,7 +203,9 @@ def test_another_board_of_a_device_is_in_its_groups(home):
         said = as_json(home, "provision", "dev-1", "--board", "generic-x86", *more)
         assert said["tags"] == ["lab"]
     assert [each["tags"] for each in as_json(home, "list")] == [["lab"]]
-    said = as_json(home, "provision", "dev-1", "--replace", "--tag", "other", "--out", str(home.root / "out"))
+    said = as_json(
+        home, "provision", "dev-1", "--replace", "--tag", "other", "--config-only", "--out", str(home.root / "out")
+    )
     assert (said["board"], said["tags"]) == ("generic-x86", ["other"])
 
 
@@ -196,7 +213,7 @@ def test_the_command_that_a_refusal_hints_at_works_as_it_stands(home, tmp_path):
     """`skerry device provision NAME --replace`: it was refused without --board."""
     device(home, "provision", "dev-1", "--board", "raspberry-pi-4")
     device(home, "revoke", "dev-1", "--reason", "stolen")
-    out = device(home, "provision", "dev-1", "--replace", "--out", str(tmp_path / "again")).stdout
+    out = device(home, "provision", "dev-1", "--replace", "--config-only", "--out", str(tmp_path / "again")).stdout
     assert "run --config again/agent.toml" in out, "where the folder is, not what the device is called"
     assert [each["board"] for each in as_json(home, "list")] == ["raspberry-pi-4"]
     for words, said in ((("provision", "dev-2"), "Missing option '--board'"), (("provision", "no", "--replace"), "id")):
@@ -206,7 +223,17 @@ def test_the_command_that_a_refusal_hints_at_works_as_it_stands(home, tmp_path):
 
 def test_two_commands_do_not_write_their_claims_into_one_folder(home, tmp_path):
     """Its key would be of one, its certificate of the other: no board could ask, and both said that all was well."""
-    words = ["device", "claim", "--count", "2", "--board", "generic-x86", "--out", str(tmp_path / "image")]
+    words = [
+        "device",
+        "claim",
+        "--count",
+        "2",
+        "--board",
+        "generic-x86",
+        "--config-only",
+        "--out",
+        str(tmp_path / "image"),
+    ]
     command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), *words]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
     said = [each.communicate()[1] for each in both]
@@ -217,7 +244,7 @@ def test_two_commands_do_not_write_their_claims_into_one_folder(home, tmp_path):
 
 
 def test_what_boards_say_of_themselves_is_shown_and_harmless(home):
-    device(home, "claim", "--count", "2", "--board", "generic-x86", "--out", str(home.root / "image"))
+    device(home, "claim", "--count", "2", "--board", "generic-x86", "--config-only", "--out", str(home.root / "image"))
     put(home, waiting_board())
     shown = device(home, "pending").stdout
     assert "AAAA-AAAA" in shown
@@ -248,7 +275,9 @@ def test_a_folder_that_is_written_by_half_is_taken_away(home, tmp_path, name):
     out.mkdir()
     (out / name).mkdir()
     (out / name / "full").touch()
-    done = device(home, "provision", "edge-1", "--board", "generic-x86", "--out", str(out), check=False)
+    done = device(
+        home, "provision", "edge-1", "--board", "generic-x86", "--config-only", "--out", str(out), check=False
+    )
     assert (done.returncode, f"cannot write {out}: " in done.stderr) == (1, True)
     assert [path.name for path in out.iterdir()] == [name]
     assert as_json(home, "claims") == []
@@ -257,7 +286,17 @@ def test_a_folder_that_is_written_by_half_is_taken_away(home, tmp_path, name):
 def test_hundreds_that_a_stolen_claim_makes_wait_do_not_hide_the_others(home):
     """The list is paged and narrowed as all are."""
     for number in range(2):
-        device(home, "claim", "--count", "2", "--board", "generic-x86", "--out", str(home.root / f"image-{number}"))
+        device(
+            home,
+            "claim",
+            "--count",
+            "2",
+            "--board",
+            "generic-x86",
+            "--config-only",
+            "--out",
+            str(home.root / f"image-{number}"),
+        )
     boards = [waiting_board() for _ in range(120)]
     for number, row in enumerate(boards):
         row.key_sha256, row.code, row.first = f"{number:064x}", f"AAAA-A{_letters(number)}", float(number)
@@ -281,7 +320,7 @@ def _letters(number):
 def test_a_folder_that_cannot_be_written_leaves_no_record_and_no_claim(home, tmp_path):
     (tmp_path / "file").touch()
     out = str(tmp_path / "file" / "below")
-    done = device(home, "provision", "edge-1", "--board", "generic-x86", "--out", out, check=False)
+    done = device(home, "provision", "edge-1", "--board", "generic-x86", "--config-only", "--out", out, check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert (as_json(home, "list"), as_json(home, "claims")) == ([], [])

@@ -19,7 +19,7 @@ def home(tmp_path):
     made = make_home(tmp_path / "home")
     skerry(made, "init")
     for name, broker in (("old-1", "mqtt://h"), ("old-2", "mqtt://h"), ("edge-1", "mqtts://h")):
-        words = ("--board", "generic-x86", "--broker", broker, "--out", str(tmp_path / name))
+        words = ("--board", "generic-x86", "--broker", broker, "--config-only", "--out", str(tmp_path / name))
         skerry(made, "device", "provision", name, *words)
     provision.write_addresses(made, Addresses("mqtts://host.example:8883", None, "mqtts://host.example:8884", "mtls"))
     return made

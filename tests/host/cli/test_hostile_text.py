@@ -108,7 +108,7 @@ class Scene:
         self.home = make_home(folder / "home")
         add_release(self.home, "1.0.0", model_bytes("a", 1000))
         self.registry = open_registry(self.home.registry)
-        options = ("--board", "generic-x86", "--broker", "mqtt://h", "--out", str(folder / "d"))
+        options = ("--board", "generic-x86", "--broker", "mqtt://h", "--config-only", "--out", str(folder / "d"))
         skerry(self.home, "device", "provision", DEVICE, *options)
         self.rollout = msgspec.json.decode(
             skerry(self.home, "rollout", "start", RELEASE, "--device", DEVICE, "--json").stdout

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from starlette.testclient import TestClient
 
+from skerry_agent.wire.admission import DeviceFacts, Needs
 from skerry_agent.wire.twin import ModelReport, SlotReport
 from skerry_host.fleet.device import Device
 from skerry_host.plane.broker.link import Incoming
@@ -11,6 +13,8 @@ from skerry_host.plane.ingest.ingest import Ingest
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, orders, rollouts
 from skerry_host.plane.registry.tables import DeploymentRow
+from skerry_host.plane.views.counters import Counters
+from skerry_host.plane.web.app import application
 from skerry_host.release.store import Store
 from tests.kit.commands import skerry
 from tests.kit.device import DirectPort, FakeDevice
@@ -32,6 +36,7 @@ class Lab:
             SlotReport(f"fashion@{v}", "cpu", store.manifest_ref(f"fashion@{v}").sha256, "0" * 64)
             for v in ("1.0.0", "1.1.0")
         )
+        self.devices = {}
         with open_registry(self.home.registry) as registry:
             with registry.write() as session:
                 for name, targets in TARGETS.items():
@@ -48,6 +53,12 @@ class Lab:
                 device = FakeDevice(name, DirectPort(lambda topic, raw: ingest.apply([Incoming(topic, raw)])))
                 device.kept.models["fashion"] = model
                 device.connect()
+                self.devices[name] = device
+
+    def say_facts(self, name, facts):
+        device = self.devices[name]
+        device.kept.facts = facts
+        device.say()
 
     def run(self, *arguments):
         return skerry(self.home, *arguments, check=False)
@@ -64,6 +75,34 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path):
     return Lab(tmp_path)
+
+
+def test_before_a_rollout_it_is_said_who_is_left_out_and_who_is_not_known_to_fit(lab):
+    """Those that have said nothing of themselves are of older agents: ordered, and counted."""
+    add_release(lab.home, "2.0.0", b"model", needs=Needs(target="cpu", glibc="2.34"))
+    lab.say_facts("old-01", DeviceFacts(glibc="2.36"))
+    lab.say_facts("old-02", DeviceFacts(glibc="2.28"))
+    planned = lab.run("rollout", "plan", "fashion@2.0.0", "--group", "lab")
+    assert planned.returncode == 3
+    for line in ("2 of 5 devices left out: ", "2 of 5 devices ordered, though not known to fit: 2 not known (glibc)"):
+        assert line in planned.stderr.replace("\n", " ")
+    status, said = lab.said("rollout", "plan", "fashion@2.0.0", "--group", "lab")
+    assert {row["device"]: row.get("unknown", row.get("code")) for row in said} == {
+        "old-01": [],
+        "new-01": ["glibc"],
+        "unseen-01": ["glibc"],
+        "old-02": "glibc_too_old",
+        "other-01": "no_target",
+    }
+    status, said = lab.said("rollout", "start", "fashion@2.0.0", "--group", "lab")
+    assert status == 3
+    counts = {each["code"]: each["count"] for each in said["admission"]["left_out"]}
+    assert counts == {"glibc_too_old": 1, "no_target": 1}
+    assert [each["count"] for each in said["admission"]["unknown"]] == [2]
+    with open_registry(lab.home.registry) as registry:
+        pages = TestClient(application(registry, lambda: Counters({}, 0, 0, False)), "http://127.0.0.1")
+        page = pages.get(f"/rollouts/{said['rollout']}").text
+    assert "2 of 5 devices left out: 1 C library too old" in page
 
 
 def test_a_rollback_of_a_group_is_ordered_for_all_that_can_go_back(lab):

@@ -25,7 +25,7 @@ def failed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("words")
     home = make_home(folder / "home")
     add_release(home, "1.0.0", model_bytes("a", 1000))
-    options = ("--board", "generic-x86", "--broker", "mqtt://h", "--out", str(folder / "d"))
+    options = ("--board", "generic-x86", "--broker", "mqtt://h", "--config-only", "--out", str(folder / "d"))
     skerry(home, "device", "provision", "dev-1", *options)
     started = json.loads(skerry(home, "rollout", "start", "fashion@1.0.0", "--device", "dev-1", "--json").stdout)
     with open_registry(home.registry) as opened, opened.write() as session:

@@ -114,7 +114,7 @@ def _release(demo: Demo, host: Host, version: str) -> dict[str, Any]:
 def _provision(demo: Demo, host: Host, device: str) -> Agent:
     """Enrol a device, and let it replay the held-out samples as if they came from a camera."""
     folder = demo.folder / device
-    host.run("device", "provision", device, "--board", BOARD, "--out", str(folder))
+    host.run("device", "provision", device, "--board", BOARD, "--config-only", "--out", str(folder))
     agent = Agent(device, folder)
     text = agent.config.read_text(encoding="utf-8")
     text = text.replace("telemetry_interval_s = 60.0", f"telemetry_interval_s = {TELEMETRY_S}")

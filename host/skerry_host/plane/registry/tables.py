@@ -152,7 +152,7 @@ class TwinRow(Base):
 
 
 class RolloutRow(Base):
-    """A group moving to a release."""
+    """A group moving to a release. `admission` (JSON): who was left out as it was started, and why."""
 
     __tablename__ = "rollouts"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -163,6 +163,7 @@ class RolloutRow(Base):
     reason: Mapped[str] = mapped_column(default="")
     created: Mapped[float]
     ended: Mapped[float | None]
+    admission: Mapped[bytes | None]
 
 
 class DeploymentRow(Base):

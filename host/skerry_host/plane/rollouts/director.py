@@ -12,7 +12,7 @@ from skerry_host.plane.errors import PlaneError
 from skerry_host.plane.registry.records import identities, moves, settings, twins
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow
-from skerry_host.release.obstacles import Obstacle, lacking, obstacle
+from skerry_host.release.obstacles import Obstacle, lacking, obstacle, unmet
 from skerry_host.release.sign import Signer
 from skerry_host.release.store import Store
 
@@ -41,8 +41,9 @@ class Director:
         return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http, self._asked)
 
     def obstacle(self, row: DeploymentRow, reported: Reported | None) -> Obstacle | None:
-        """Why a device could not get what a deployment needs: files that the store lacks. Raises `ReleaseError`."""
-        return obstacle(self._store, reported, (row.release, row.target), lambda ref: lacking(self._store, ref))
+        """Why a device could not get what a deployment needs, or could not run it. Raises `ReleaseError`."""
+        found = obstacle(self._store, reported, (row.release, row.target), lambda ref: lacking(self._store, ref))
+        return found or unmet(self._store.release(row.release), row.target, reported)
 
     def assign(self, session: Session, device: str, model: str, assignment: Assignment | None) -> Desired:
         """Replace the assignment of one model in the device's desired state (None: remove it); other models stay.
@@ -85,7 +86,16 @@ class Director:
         generation = next_generation(twin.device, twin.generation, now)
         offer = moves.offer(session, twin.device) if incarnation is None else None
         wished = settings.order(session, twin.device)
-        desired = Desired(twin.device, generation, now, wanted, None, incarnation, removed, offer, wished)
+        desired = Desired(
+            device=twin.device,
+            generation=generation,
+            issued=now,
+            assignments=wanted,
+            incarnation=incarnation,
+            removed=removed,
+            offer=offer,
+            settings=wished,
+        )
         twins.store_desired(session, desired, self._signed(envelope.DESIRED, desired))
         return desired
 

@@ -4,7 +4,7 @@ It chooses as the device itself would (`skerry_agent.wire.routes`), by what the 
 format that it applies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 from sqlalchemy.orm import Session
@@ -13,14 +13,18 @@ from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.routes import cheapest, newest_patch_format
 from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Reported
-from skerry_host.fleet.device import Device, choose_target
+from skerry_host.fleet.device import Device
 from skerry_host.plane.registry.records import twins
 from skerry_host.release.compare import transfer
+from skerry_host.release.fitting import Fit
 from skerry_host.release.store import Store
 
 
 class Forecast(Struct, frozen=True):
-    """One device: the release that it holds, how the model would come (patch, full, held), and how many bytes."""
+    """One device: the release that it holds, how the model would come (patch, full, held), and how many bytes.
+
+    `meanwhile`: why the cpu's bundle would serve at first. `unknown`: what it needs that is not known of the device.
+    """
 
     device: str
     target: TargetName
@@ -28,22 +32,26 @@ class Forecast(Struct, frozen=True):
     path: str
     bytes_expected: int
     full_bytes: int
+    meanwhile: str = ""
+    unknown: tuple[str, ...] = ()
 
 
-def forecast(session: Session, store: Store, release: Release, devices: Sequence[Device]) -> list[Forecast]:
-    """A row for each device; raises `FleetError` when one cannot run the release."""
-    offered = [bundle.target for bundle in release.bundles]
-    return [_of(session, store, release, d, choose_target(d, offered, release.name)) for d in devices]
+def forecast(session: Session, store: Store, release: Release, fitting: Iterable[tuple[Device, Fit]]) -> list[Forecast]:
+    """A row for each device that can run the release, as `intake.fitting_targets` has found them."""
+    return [_of(session, store, release, device, fits) for device, fits in fitting if fits.target is not None]
 
 
-def _of(session: Session, store: Store, release: Release, device: Device, target: TargetName) -> Forecast:
+def _of(session: Session, store: Store, release: Release, device: Device, fits: Fit) -> Forecast:
+    target = fits.target
+    assert target is not None
     reported = twins.find(session, device.id).reported
     held, holds = _held(store, reported, release.model)
     bundle, patches = release.bundle(target), release.patches_up_to(newest_patch_format(reported))
     moved = transfer(patches, bundle, held)
     route = cheapest(patches, held, bundle.model.blob.sha256)
     path = "full" if route is None else f"{len(route)} patches" if len(route) > 1 else "patch" if route else "held"
-    return Forecast(device.id, target, holds, path, moved.fetched, moved.full)
+    meanwhile = "; ".join(found.detail for found in fits.meanwhile)
+    return Forecast(device.id, target, holds, path, moved.fetched, moved.full, meanwhile, fits.unknown)
 
 
 def _held(store: Store, reported: Reported | None, model: str) -> tuple[set[str], str | None]:

@@ -5,8 +5,8 @@ can do it, and the rest is said; of each one everything is checked before anythi
 """
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -25,6 +25,7 @@ from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.records import devices, events, identities, orders, rollouts, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
+from skerry_host.release.fitting import Admission, Fit, counted, fit
 from skerry_host.release.obstacles import too_old
 
 WATCH, MOST_WATCH_S = "watch", 3600.0
@@ -33,12 +34,17 @@ REMOVAL = "remove_model"
 
 @dataclass(frozen=True, slots=True)
 class RolloutRequest:
-    """A rollout as it was requested; `selection` describes the devices in words."""
+    """A rollout as it was requested; `selection` describes the devices in words.
+
+    `targets` of devices, where they were chosen by more than their order of preference. `admission`: who is left out.
+    """
 
     release: Release
     devices: Sequence[Device]
     selection: str
     policy: Policy
+    targets: Mapping[str, TargetName] = field(default_factory=dict)
+    admission: Admission | None = None
 
 
 def start_rollout(session: Session, request: RolloutRequest, now: float) -> str:
@@ -47,7 +53,10 @@ def start_rollout(session: Session, request: RolloutRequest, now: float) -> str:
         hint = "`skerry device list` shows boards and tags"
         raise FleetError(f"{request.selection} selects no devices", hint=hint, code="no_devices")
     offered = [bundle.target for bundle in request.release.bundles]
-    targets = {device.id: choose_target(device, offered, request.release.name) for device in request.devices}
+    targets = {
+        device.id: request.targets.get(device.id) or choose_target(device, offered, request.release.name)
+        for device in request.devices
+    }
     rollout = RolloutRow(
         id=f"{request.release.model[:40]}-{secrets.token_hex(4)}",
         release=request.release.name,
@@ -55,6 +64,7 @@ def start_rollout(session: Session, request: RolloutRequest, now: float) -> str:
         policy=codec.encode(request.policy),
         state="pending",
         created=now,
+        admission=codec.encode(request.admission) if request.admission is not None else None,
     )
     session.add(rollout)
     session.flush()
@@ -76,22 +86,45 @@ def abort_rollout(session: Session, rollout_id: str, now: float) -> str:
 
 def fitting_targets(
     session: Session, release: Release, chosen: Sequence[Device], refused: Sequence[Refusal] = ()
-) -> Several[tuple[Device, TargetName]]:
+) -> Several[tuple[Device, Fit]]:
     """Of some devices those that can run a release, each with its target. Raises `FleetError` when none can.
 
-    A device that has never reported may have any agent.
+    A device that has never reported may have any agent, and be anything.
     """
     offered = [bundle.target for bundle in release.bundles]
-    known = twins.of(session, map(_id, chosen)) if release.schema > 1 else {}
+    known = twins.of(session, map(_id, chosen))
 
-    def fit(device: Device) -> tuple[Device, TargetName]:
+    def fitting(device: Device) -> tuple[Device, Fit]:
         twin = known.get(device.id)
-        found = too_old(release, twin.reported if twin else None)
+        reported = twin.reported if twin else None
+        found = too_old(release, reported)
         if found is not None:
             raise FleetError(found.words, hint=REFUSALS[found.code].hint, code=found.code)
-        return device, choose_target(device, offered, release.name)
+        choose_target(device, offered, release.name)
+        fits = fit(release, device.targets, reported)
+        if fits.target is None:
+            raise _unmet(release, fits)
+        return device, fits
 
-    return for_each(f"{release.name} can be run", chosen, _id, fit, refused)
+    return for_each(f"{release.name} can be run", chosen, _id, fitting, refused)
+
+
+def _unmet(release: Release, fits: Fit) -> FleetError:
+    """With the code of the first thing that has to be mended, and the words of all."""
+    first, words = fits.in_the_way[0], "; ".join(each.detail for each in fits.in_the_way)
+    return FleetError(f"{release.name}: {words}", hint=REFUSALS[first.code].hint, code=first.code)
+
+
+def admission(able: Several[tuple[Device, Fit]]) -> Admission:
+    """What is known of a selection before a rollout begins, counted per code."""
+    fits = [(device.id, each) for device, each in able.done.values()]
+    return Admission(
+        devices=len(able.done),
+        of=len(able.done) + len(able.refused),
+        left_out=counted((each.device, each.code, each.reason) for each in able.refused),
+        meanwhile=counted((name, found.code, found.detail) for name, each in fits for found in each.meanwhile),
+        unknown=counted((name, "unknown", ", ".join(each.unknown)) for name, each in fits if each.unknown),
+    )
 
 
 def order_rollbacks(

@@ -107,6 +107,7 @@ def rollout_view(session: Session, row: RolloutRow, most: int | None = None, beh
         outcomes={outcome: count for outcome, count in tally.outcomes.items() if outcome is not None},
         bytes_received=tally.bytes_received,
         full_bytes=tally.full_bytes,
+        admission=rollouts.admission(row),
     )
 
 

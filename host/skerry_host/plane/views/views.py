@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.settings import SettingsView
+from skerry_host.release.fitting import Admission
 
 FRESH_S, MOST_FRESH_S = 120.0, 86_400.0
 """Figures are current for so long after they came, or for twice their interval; never for more than a day."""
@@ -75,7 +76,8 @@ class RolloutView(Struct, frozen=True):
     """A rollout; `deployments` may be one page of them, the figures are of all its `devices`.
 
     `outcomes` counts the deployments that have ended, by outcome. `bytes_received` is what all devices received for it,
-    and `full_bytes` what the full artifacts would have been for those that received anything.
+    and `full_bytes` what the full artifacts would have been for those that received anything. `admission`: who was left
+    out before it began.
     """
 
     id: str
@@ -90,6 +92,7 @@ class RolloutView(Struct, frozen=True):
     outcomes: dict[str, int] = {}
     bytes_received: int = 0
     full_bytes: int = 0
+    admission: Admission | None = None
 
     def count(self, outcome: str | None) -> int:
         """How many deployments have an outcome (None: are open)."""

@@ -19,7 +19,7 @@ PORTS = ("--port", "0", "--enroll-port", "0", "--old-port", "0", "--no-http")
 
 def enrolled(home, folder, device):
     """A board that has enrolled as this device, by a folder of its own."""
-    skerry(home, "device", "provision", device, "--board", "generic-x86", "--out", str(folder))
+    skerry(home, "device", "provision", device, "--board", "generic-x86", "--config-only", "--out", str(folder))
     board = Board(folder)
     claims = json.loads(skerry(home, "device", "claims", "--json").stdout)
     number = next(row["number"] for row in claims if row["device"] == device)

@@ -47,7 +47,7 @@ def told(home, *words) -> str:
 
 def claim(home, folder: Path, *words: str) -> str:
     """A new claim's principal; its folder is written."""
-    said = codec.decode(told(home, "claim", *words, "--out", str(folder), "--json"), dict)
+    said = codec.decode(told(home, "claim", *words, "--config-only", "--out", str(folder), "--json"), dict)
     return said["claim"]
 
 
@@ -162,7 +162,7 @@ def test_who_is_approved_by_a_command_is_told_without_asking_again(plane, tmp_pa
 
 def test_a_revoked_device_is_mute_at_once_and_its_place_is_had_by_the_next_board(plane, tmp_path):
     """Case I6 of the threat table, with the plane's part: offline without a last will."""
-    told(plane, "provision", "gone-1", "--board", "generic-x86", "--out", str(tmp_path / "one"))
+    told(plane, "provision", "gone-1", "--board", "generic-x86", "--config-only", "--out", str(tmp_path / "one"))
     board = Board(tmp_path / "one")
     principal = "@claim-" + str(max(c["number"] for c in codec.decode(told(plane, "claims", "--json"), list)))
     device = board.connect(board.enrol(principal), tmp_path / "state")
@@ -178,7 +178,17 @@ def test_a_revoked_device_is_mute_at_once_and_its_place_is_had_by_the_next_board
         assert "revoked" in told(plane, "list", "--where", "id=gone-1")
     finally:
         device.close()
-    told(plane, "provision", "gone-1", "--board", "generic-x86", "--replace", "--out", str(tmp_path / "two"))
+    told(
+        plane,
+        "provision",
+        "gone-1",
+        "--board",
+        "generic-x86",
+        "--replace",
+        "--config-only",
+        "--out",
+        str(tmp_path / "two"),
+    )
     principal = "@claim-" + str(max(c["number"] for c in codec.decode(told(plane, "claims", "--json"), list)))
     again = Board(tmp_path / "two", incarnation="f" * 32)
     answer = again.enrol(principal)
@@ -194,7 +204,7 @@ def test_a_device_whose_record_was_made_while_it_was_connected_is_heard_at_once(
     device = board.connect(EnrolmentAnswer("approved", "lost-1", issued.pem), tmp_path / "state")
     try:
         device.publish(topics.state("lost-1"), birth("lost-1"), retain=True).wait_for_publish(20)
-        told(plane, "provision", "lost-1", "--board", "generic-x86", "--out", str(tmp_path / "two"))
+        told(plane, "provision", "lost-1", "--board", "generic-x86", "--config-only", "--out", str(tmp_path / "two"))
         eventually(lambda: is_online(plane, "lost-1"), "it is heard without a restart of anything")
     finally:
         device.close()

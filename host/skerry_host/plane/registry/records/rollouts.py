@@ -20,6 +20,7 @@ from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.records import twins
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
+from skerry_host.release.fitting import Admission
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +162,15 @@ def refuse(session: Session, deployments: Iterable[str], refusal: Refusal, now: 
 def as_rollout(row: RolloutRow) -> Rollout:
     """The pure value of a row."""
     return Rollout(row.id, row.release, cast("RolloutState", row.state), codec.decode(row.policy, Policy))
+
+
+def admission(row: RolloutRow) -> Admission | None:
+    """Who was left out as it was started; None of one from before that was kept, or where it is damaged."""
+    try:
+        return codec.decode(row.admission, Admission) if row.admission else None
+    except WireError as error:
+        log.warning("who was left out of rollout %s is damaged in the registry: %s", row.id, error)
+        return None
 
 
 def fallback(row: DeploymentRow) -> Assignment | None:

@@ -4,6 +4,7 @@ import time
 
 from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.views import gather
+from skerry_host.plane.views.admission import admission_lines
 from skerry_host.plane.web.entry import Page, Query
 
 
@@ -14,7 +15,8 @@ def values(query: Query) -> dict[str, object]:
         found = rollouts.find(session, query.request.path_params["id"])
         view = gather.rollout_view(session, found, gather.PAGE, page * gather.PAGE)
     last = max(0, (view.devices - 1) // gather.PAGE)
-    return {"rollout": view, "page": page, "last_page": last, "now": time.time()}
+    left_out = admission_lines(view.admission)
+    return {"rollout": view, "left_out": left_out, "page": page, "last_page": last, "now": time.time()}
 
 
 def _page_number(query: Query) -> int:

@@ -1,0 +1,72 @@
+"""Runtimes on disk: one immutable folder each, made by the updater, put on the path of a runner, removed when unused.
+
+A folder is named by its manifest's hash and by what it was installed for, so a slot can name it, and another Python
+than the one that it was installed for is recognised. Here nothing is installed, and no wheel is read.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from msgspec import Struct
+
+from skerry_agent.machine.records import SlotRuntime
+
+RUNTIMES = "runtimes"
+MANIFEST_FILE = ".manifest.json"
+"""In a runtime's folder: the signed manifest that it was installed by, so that it need not be fetched again."""
+
+
+class Place(Struct, frozen=True):
+    """What wheels must be for: a machine, a CPython's tag, and a glibc, empty where it is not known."""
+
+    machine: str
+    python: str
+    glibc: str = ""
+
+    @property
+    def tag(self) -> str:
+        """As in the names of folders."""
+        return f"{self.python}-{self.machine}"
+
+
+def _glibc() -> str:
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
+    except (ValueError, OSError):  # another C library
+        return ""
+
+
+PLACE = Place(os.uname().machine, f"cp{sys.version_info.major}{sys.version_info.minor}", _glibc())
+"""Where this process runs."""
+
+
+class RuntimeFolders:
+    """The folder of runtimes."""
+
+    def __init__(self, root: Path, place: Place = PLACE) -> None:
+        self.root, self._place = root, place
+
+    def folder(self, runtime: SlotRuntime) -> Path:
+        """Where a slot's runtime lies."""
+        return self.root / runtime.folder
+
+    def usable(self, runtime: SlotRuntime | None) -> bool:
+        """Whether a runner can be given it: it is there, and for this Python. The base environment's always is."""
+        return runtime is None or (self._place.tag in runtime.folder and self.folder(runtime).is_dir())
+
+    def manifest(self, sha256: str) -> Path | None:
+        """The signed manifest of that hash, where a runtime was installed by it."""
+        found = self.root.glob(f"{sha256[:16]}-*/{MANIFEST_FILE}")
+        return next(iter(found), None)
+
+    def collect(self, keep: Iterable[str]) -> None:
+        """Remove every runtime that is not in `keep`, and half-made ones, as far as the disk allows."""
+        kept = set(keep)
+        with contextlib.suppress(OSError):  # there is none; or what is left is removed the next time
+            for path in list(self.root.iterdir()):
+                if path.name not in kept:
+                    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,279 @@
+#!/bin/sh
+# Makes this board a Skerry device out of the folder that this script lies in, without a network:
+#     sh first-boot.sh        as root; cloud-init or the kernel's command line runs it at the first boot
+# Each step says in one line what it has done, on the console, in the journal and in first-boot.log beside this script. What
+# is done already is done again to the same end, so it may be run again whenever the power was cut. Nothing that ran before
+# is touched until the new environment is complete and its modules import.
+# For tests and for images that are being made:
+#     SKERRY_ROOT=DIR         installs below DIR, and leaves users, services and devices of this machine alone
+#     SKERRY_PYTHON=PROGRAM   takes this Python
+#     SKERRY_KEEP_CLAIM=1     leaves the claim in a folder of the boot partition
+set -eu
+umask 022
+LC_ALL=C
+export LC_ALL
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+root=${SKERRY_ROOT:-}
+opt=$root/opt etc=$root/etc/skerry units=$root/etc/systemd/system
+done_file=$etc/.image
+
+say() {
+    line="skerry first boot: $*"
+    echo "$line"
+    [ -z "$root" ] || return 0
+    { echo "$line" >>"$here/first-boot.log"; } 2>/dev/null || :
+    if command -v logger >/dev/null 2>&1; then logger -t skerry-first-boot -- "$*" 2>/dev/null || :; fi
+    # Where standard output is the journal or a log of cloud-init, nobody in front of the board would see it.
+    if [ ! -t 1 ] && [ -w /dev/console ]; then { echo "$line" >/dev/console; } 2>/dev/null || :; fi
+}
+
+refuse() {
+    say "refused: $*"
+    exit 1
+}
+
+# The kernel's command line must not run this again, whatever became of it; a person reads the log, and may run it by hand.
+ended() {
+    code=$?
+    line=$(dirname "$here")/cmdline.txt
+    if [ -f "$line" ] && grep -q 'systemd\.run=[^ ]*first-boot\.sh' "$line"; then
+        sed 's/ systemd\.run=[^ ]*first-boot\.sh.*//' "$line" >"$line.new" && mv -f "$line.new" "$line" && sync
+    fi
+    exit "$code"
+}
+trap ended EXIT
+
+# Replaces a file as a whole: FROM TO MODE.
+put() {
+    mkdir -p "$(dirname "$2")"
+    cp "$1" "$2.new"
+    chmod "$3" "$2.new"
+    mv -f "$2.new" "$2"
+}
+
+check_files() {
+    [ -f "$here/SHA256SUMS" ] || refuse "SHA256SUMS is missing: copy the whole folder again"
+    image=$(sha256sum <"$here/SHA256SUMS" | cut -c1-16)
+    if [ -f "$done_file" ] && [ "$(cat "$done_file")" = "$image" ]; then
+        is_done=1
+        say "files: image $image is installed already"
+        return
+    fi
+    is_done=0
+    bad=$(cd "$here" && sha256sum -c --quiet --strict SHA256SUMS 2>/dev/null | head -n 1) || :
+    [ -z "$bad" ] || refuse "files: ${bad%%:*} is not what SHA256SUMS says: copy the whole folder again"
+    (cd "$here" && sha256sum -c --status --strict SHA256SUMS) || refuse "files: SHA256SUMS is damaged: copy the whole folder again"
+    say "files: $(wc -l <"$here/SHA256SUMS") checked"
+}
+
+check_board() {
+    [ -n "$root" ] || [ "$(id -u)" = 0 ] || refuse "board: run this as root"
+    # shellcheck source=/dev/null
+    . "$here/image.env"
+    machine=$(uname -m)
+    [ "$machine" = "$MACHINE" ] || refuse "board: this is $machine, the image is for $MACHINE: make one with another --board"
+    # A board without a clock of its own is behind the time, never before it; one that has enrolled needs no claim.
+    if [ -n "${EXPIRES:-}" ] && [ "$(date +%s)" -gt "$EXPIRES" ] && [ ! -e "$root/var/lib/skerry/identity" ]; then
+        refuse "claim: it ran out on $(date -d "@$EXPIRES" '+%Y-%m-%d %H:%M'): make the image again"
+    fi
+}
+
+# A cut of the power leaves this service, which goes on at the next boot.
+go_on_after_a_cut() {
+    [ -z "$root" ] || return 0
+    sed "s|@FOLDER@|$here|" "$here/system/skerry-first-boot.service" >"$units/skerry-first-boot.service.new" 2>/dev/null || return 0
+    mv -f "$units/skerry-first-boot.service.new" "$units/skerry-first-boot.service"
+    mkdir -p "$units/multi-user.target.wants"
+    ln -sf ../skerry-first-boot.service "$units/multi-user.target.wants/skerry-first-boot.service"
+}
+
+# The first Python that the wheels are for; what else is there is named when none is.
+find_python() {
+    python=
+    seen=
+    for each in ${SKERRY_PYTHON:-} $(for version in $PYTHONS; do echo "python$version"; done) python3; do
+        found=$("$each" -c 'import struct, sys; print("%d.%d %d" % (sys.version_info[0], sys.version_info[1], 8 * struct.calcsize("P")))' 2>/dev/null) || continue
+        case $seen in *" ${found% *} ("*) ;; *) seen="$seen ${found% *} (${found#* } bits)" ;; esac
+        for version in $PYTHONS; do
+            if [ "$found" = "$version 64" ]; then
+                python=$each tag=cp$(echo "$version" | tr -d .)
+                return
+            fi
+        done
+    done
+    [ -n "$seen" ] || refuse "python: there is none here: install python3 (one of $PYTHONS)"
+    refuse "python: this system has$seen, the wheels are for $PYTHONS with 64 bits: make the image with another --os"
+}
+
+check_space() {
+    free=$(df -Pk "$opt" | awk 'NR == 2 { print $4 }')
+    [ "$free" -ge "$NEEDS_KB" ] || refuse "disk: $((free / 1024)) MB are free in $opt, $((NEEDS_KB / 1024)) MB are needed"
+}
+
+# Anything that parts of this image bring along, such as an interpreter or a driver; each may set SKERRY_PYTHON.
+other_steps() {
+    for step in "$here"/steps.d/*.sh; do
+        [ -f "$step" ] || continue
+        # shellcheck source=/dev/null
+        . "$step"
+    done
+}
+
+make_environment() {
+    name=skerry-$WHEELS-$tag
+    made=$opt/$name
+    mkdir -p "$opt"
+    if [ -e "$opt/skerry" ] && [ ! -L "$opt/skerry" ]; then
+        [ -x "$opt/skerry/bin/skerry-agent" ] || refuse "environment: $opt/skerry is there and is not ours: remove it"
+        say "environment: $opt/skerry is there already, of a package: it stays"
+        return
+    fi
+    if [ ! -f "$made/.complete" ]; then
+        rm -rf "$made"
+        check_space
+        "$python" -m venv --without-pip "$made" || refuse "environment: $python -m venv fails: install python3-venv"
+        log=$made/install.log
+        # Run from its own wheel: Debian's Python comes without one.
+        "$made/bin/python" "$(echo "$here"/wheels/pip-*.whl)/pip" install --no-index --require-hashes --no-cache-dir \
+            --disable-pip-version-check --quiet --find-links "$here/wheels" -r "$here/wheels/requirements.txt" >"$log" 2>&1 ||
+            give_up "$made" "environment: pip says: $(grep -m 1 ERROR "$log" || tail -n 1 "$log")"
+        for module in $IMPORTS; do probe "$module"; done
+        sync
+        : >"$made/.complete"
+        sync
+    fi
+    before=$(readlink "$opt/skerry" || :)
+    if [ "$before" != "$name" ]; then
+        ln -sfn "$name" "$opt/.skerry.new"
+        mv -T -f "$opt/.skerry.new" "$opt/skerry"
+        sync
+    fi
+    for old in "$opt"/skerry-*-cp*; do
+        [ ! -d "$old" ] || [ "$old" = "$made" ] || [ "$old" = "$opt/$before" ] || rm -rf "$old"
+    done
+    say "environment: $opt/skerry, Python ${tag#cp}, agent $("$opt/skerry/bin/skerry-agent" --version)"
+}
+
+# A module that dies by a signal names it: a wheel may hold instructions that this processor has not.
+probe() {
+    code=0
+    "$made/bin/python" -c "import $1" >"$made/install.log" 2>&1 || code=$?
+    [ "$code" = 0 ] && return
+    if [ "$code" -gt 128 ]; then
+        give_up "$made" "environment: importing $1 died by signal $((code - 128)) on this processor ($(processor))"
+    fi
+    give_up "$made" "environment: $1 does not import: $(tail -n 1 "$made/install.log")"
+}
+
+processor() {
+    sed -n 's/^\(model name\|CPU part\)[[:space:]]*: //p' /proc/cpuinfo | head -n 1
+}
+
+give_up() {
+    rm -rf "$1"
+    refuse "$2; what was there before is as it was"
+}
+
+# Who this device is: agent.toml with the paths that the service has, and the files that it names.
+put_configuration() {
+    mkdir -p "$etc"
+    chmod 0700 "$etc"
+    sed -e 's|^state_dir = "state".*|state_dir = "/var/lib/skerry"|' -e 's|^factory = "factory".*|factory = "/usr/share/skerry/factory"|' \
+        "$here/agent.toml" >"$etc/agent.toml.new"
+    chmod 0600 "$etc/agent.toml.new"
+    if [ -f "$etc/agent.toml" ] && ! cmp -s "$etc/agent.toml" "$etc/agent.toml.new"; then
+        put "$etc/agent.toml" "$etc/agent.toml.before" 0600
+    fi
+    mv -f "$etc/agent.toml.new" "$etc/agent.toml"
+    for file in trust.json fleet-ca.pem claim.pem claim.key credentials; do
+        if [ -f "$here/$file" ]; then
+            case $file in trust.json | *.pem) mode=0644 ;; *) mode=0600 ;; esac
+            put "$here/$file" "$etc/$file" $mode
+        else
+            rm -f "$etc/$file"
+        fi
+    done
+    say "configuration: $etc"
+}
+
+put_factory() {
+    [ -d "$here/factory" ] || return 0
+    share=$root/usr/share/skerry
+    mkdir -p "$share"
+    rm -rf "$share/factory.new"
+    cp -R "$here/factory" "$share/factory.new"
+    chmod -R u=rwX,go=rX "$share/factory.new"
+    rm -rf "$share/factory"
+    mv "$share/factory.new" "$share/factory"
+    say "factory release: $(cd "$share/factory" && echo ./* | sed 's|\./||g') in $share/factory"
+}
+
+# The unit gives the agent these groups; a service whose group is missing does not start.
+make_groups() {
+    [ -n "$root" ] && return
+    for group in plugdev video; do
+        getent group $group >/dev/null || groupadd -r $group || refuse "groups: $group cannot be made"
+    done
+    say "groups: plugdev and video are there"
+}
+
+put_service() {
+    put "$here/system/99-skerry-coral.rules" "$root/etc/udev/rules.d/99-skerry-coral.rules" 0644
+    put "$here/system/skerry-agent.service" "$units/skerry-agent.service" 0644
+    mkdir -p "$units/multi-user.target.wants"
+    ln -sf ../skerry-agent.service "$units/multi-user.target.wants/skerry-agent.service"
+    say "service: skerry-agent is enabled"
+}
+
+has_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+
+start() {
+    if ! has_systemd; then
+        say "start: systemd does not run here: /opt/skerry/bin/skerry-agent run --config /etc/skerry/agent.toml"
+        return
+    fi
+    systemctl daemon-reload
+    udevadm control --reload 2>/dev/null && udevadm trigger 2>/dev/null || :
+    systemctl restart --no-block skerry-agent
+    say "start: skerry-agent starts: journalctl -u skerry-agent"
+}
+
+# From the board's own boot partition the claim goes; a stick that goes from board to board keeps it.
+remove_claim() {
+    [ -z "${SKERRY_KEEP_CLAIM:-}" ] || return 0
+    case $here in
+        "$root"/boot | "$root"/boot/*)
+            rm -f "$here/claim.key" "$here/claim.pem" "$here/credentials" 2>/dev/null || {
+                say "claim: cannot be removed from $here: do it by hand"
+                return
+            }
+            sync
+            say "claim: only in $etc from now on"
+            ;;
+        *) [ ! -f "$here/claim.key" ] || say "claim: stays in $here too: keep that folder to yourself" ;;
+    esac
+}
+
+finish() {
+    sync
+    echo "$image" >"$done_file.new"
+    mv -f "$done_file.new" "$done_file"
+    sync
+}
+
+check_files
+if [ "$is_done" = 0 ]; then
+    check_board
+    go_on_after_a_cut
+    other_steps
+    find_python
+    make_environment
+    put_factory
+    put_configuration
+    make_groups
+    put_service
+    finish
+fi
+remove_claim
+rm -f "$units/skerry-first-boot.service" "$units/multi-user.target.wants/skerry-first-boot.service"
+start

@@ -1,0 +1,143 @@
+"""Options of `skerry device provision` and `claim` for image folders: what a board is to be given, fetched beforehand.
+
+Whatever needs a network or may fail comes before the registry is touched.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from skerry_host.boards import Board
+from skerry_host.home import Home
+from skerry_host.image import factory
+from skerry_host.image.boot import BootTarget, boot_target
+from skerry_host.image.request import ImageFile, Ordered
+from skerry_host.image.wheels.choose import Sources, extras_of, require_wheels, wheelhouse
+from skerry_host.plane import provision as provisioning
+from skerry_host.plane.provision import Place
+from skerry_host.release.store import Store
+from skerry_host.systems import chosen_systems
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from skerry_host.plane.registry.database import Registry
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--config-only", is_flag=True, help="No image folder: only agent.toml and what it names."),
+    click.option("--os", "systems", multiple=True, metavar="NAME",
+                 help="The boards' operating system; repeatable [those that are usual on them]."),
+    click.option("--factory", "factories", multiple=True, metavar="MODEL@VERSION",
+                 help="A release that the board serves before it has heard of a host; one for each model."),
+    click.option("--camera", is_flag=True, help="With what reads cameras (OpenCV)."),
+    click.option("--wheels", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
+                 help="Take wheels from a folder, on a host without a network."),
+    click.option("--boot", type=click.Path(path_type=Path, exists=True), metavar="FOLDER|IMAGE",
+                 help="Put it into a boot partition too: a folder, or an image file of a card."),
+)  # fmt: skip
+
+
+def image_options(function: Function) -> Function:
+    """Add them to a command."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOrder:
+    """What was asked for. Not `complete`: the configuration only."""
+
+    complete: bool
+    systems: tuple[str, ...] = ()
+    factories: tuple[str, ...] = ()
+    camera: bool = False
+    wheels: Path | None = None
+    boot: Path | None = None
+
+    @classmethod
+    def of(cls, given: dict[str, Any], *, out: bool) -> "ImageOrder":
+        """Out of a command's options; raises `click.UsageError` where they contradict each other."""
+        asked = [name for name in ("systems", "factories", "camera", "wheels", "boot") if given[name]]
+        complete = (out or given["boot"] is not None) and not given["config_only"]
+        if asked and not complete:
+            option = {"systems": "os", "factories": "factory"}.get(asked[0], asked[0])
+            why = "not with --config-only" if given["config_only"] else "give --out too"
+            raise click.UsageError(f"--{option} is of an image folder: {why}", click.get_current_context())
+        return cls(complete, given["systems"], given["factories"], given["camera"], given["wheels"], given["boot"])
+
+
+class _Undone(Exception):  # noqa: N818 - no error: it ends a transaction that was a rehearsal
+    pass
+
+
+@contextmanager
+def rehearsal(opened: "Registry") -> Iterator["Session"]:
+    """A session in which all is tried and nothing is kept: mistakes are told before anything is fetched."""
+    with suppress(_Undone), opened.write() as session:
+        yield session
+        raise _Undone
+
+
+class Images:
+    """The folders of a command, and the boot partition that one of them goes into."""
+
+    def __init__(self, ordered: dict[str, Ordered | None], boot: BootTarget | None) -> None:
+        self._ordered, self._boot = ordered, boot
+        self.started_by = ""
+
+    def place(self, folder: Path, board: Board, device: str | None = None) -> Place:
+        """A folder for boards of a kind, with what was prepared for it."""
+        return Place(folder, board, device, self._ordered[board.name])
+
+    def write(self, place: Place, files: list[ImageFile]) -> None:
+        """Write a folder, and try the boot partition. Raises `FolderError`, `BootError`: then neither is written."""
+        if self._boot is not None:
+            self.started_by = self._boot.put(files)
+        provisioning.write_files(place, files)
+
+    def keep(self) -> None:
+        """Keep the boot partition, once the registry has what is in it. Raises `BootError`."""
+        if self._boot is not None:
+            self._boot.keep()
+
+
+@contextmanager
+def prepared(home: Home, order: ImageOrder, boards: Sequence[Board]) -> Iterator[Images]:
+    """What the folders are to hold: wheels are there, factory releases and the boot partition's copy while this lasts.
+
+    Raises `ImageError`, `SystemsError`, `ReleaseError`, `StoreError`.
+    """
+    if not order.complete:
+        yield Images(dict.fromkeys(board.name for board in boards), None)
+        return
+    if order.boot is not None and len(boards) > 1:
+        why = f"--boot is for one kind of boards, these are {', '.join(board.name for board in boards)}"
+        raise click.UsageError(why, click.get_current_context())
+    for board in boards:
+        require_wheels(board, chosen_systems(board.name, board.arch, order.systems))
+    with tempfile.TemporaryDirectory(prefix="skerry-image-") as scratch, _boot(order) as boot:
+        yield Images({board.name: _ordered(home, order, board, Path(scratch) / board.name) for board in boards}, boot)
+
+
+@contextmanager
+def _boot(order: ImageOrder) -> Iterator[BootTarget | None]:
+    if order.boot is None:
+        yield None
+        return
+    with boot_target(order.boot) as target:
+        yield target
+
+
+def _ordered(home: Home, order: ImageOrder, board: Board, scratch: Path) -> Ordered:
+    systems = chosen_systems(board.name, board.arch, order.systems)
+    factories = factory.exported(Store(home.store), order.factories, board, scratch)
+    sources = Sources(home.wheels, order.wheels)
+    return Ordered(systems, wheelhouse(board, systems, extras_of(board, camera=order.camera), sources), factories)

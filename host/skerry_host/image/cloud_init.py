@@ -1,0 +1,29 @@
+"""The parts user-data, vendor-data, meta-data and network-config: how cloud-init is told to run first-boot.sh.
+
+They work at the top of a boot partition, or of any with the label CIDATA. `boot.py` decides which of them go there.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from skerry_host.firmware import firmware_file
+from skerry_host.image.request import ImageFile, ImageRequest
+
+SEED = ("user-data", "meta-data", "network-config")
+VENDOR = "vendor-data"
+"""Used in place of user-data where a person has put one of theirs."""
+
+
+def files(request: ImageRequest) -> Iterator[ImageFile]:
+    """The seed of cloud-init's data source NoCloud."""
+    for name in ("user-data", VENDOR, "network-config"):
+        yield ImageFile(name, firmware_file("image", name).read_bytes())
+    yield ImageFile("meta-data", _meta_data(request).encode())
+
+
+def _meta_data(request: ImageRequest) -> str:
+    """The instance changes with the claim: cloud-init then runs first-boot.sh once more."""
+    words = [request.board.name, request.device or "", request.claim or "", repr(request.made)]
+    instance = hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
+    host = [f"local-hostname: {request.device}\n"] if request.device else []
+    return "".join([f"instance-id: skerry-{instance}\n", *host])
