@@ -41,13 +41,14 @@ def keep_settings(keeper: SettingsKeeper, supervisor: Supervisor, clock: Clock, 
 
     def busy(keys: set[str]) -> bool:
         touched = models_of(keys) & set(supervisor.units)
-        return any(supervisor.units[model].record.state in TRYING for model in touched)
+        return supervisor.upgrades.on_trial or any(supervisor.units[model].record.state in TRYING for model in touched)
 
     def models() -> set[str]:
         return {*supervisor.units, *supervisor.config.models}
 
     effects = Effects(Parts(lambda: supervisor.units, supervisor.listeners, supervisor.use, leave))
     supervisor.settings = keeper
+    supervisor.upgrades.held = lambda: keeper.on_trial
     keeper.begin(Ties(effects, proofs, busy, models, supervisor.identity_changed))
     if supervisor.desired is not None:
         keeper.order(supervisor.desired.settings)

@@ -90,6 +90,11 @@ class SettingsKeeper:
                 return machine.failed(record, _disk_code(error), f"it could not be counted: {error.strerror}")
         return begun
 
+    @property
+    def on_trial(self) -> bool:
+        """Whether a trial is under way."""
+        return self._trial is not None
+
     def begin(self, ties: Ties) -> None:
         """The supervisor runs; a trial from before its start goes on."""
         self._ties = ties

@@ -49,11 +49,13 @@ class OrderLog(Struct, frozen=True):
 class Upgrades:
     """Carries out the host's orders for the agent itself, one at a time. Does nothing until it is `enabled`.
 
-    `enabled` is what ends this supervisor so that the launcher runs: only a resident one has that.
+    `enabled` is what ends this supervisor so that the launcher runs: only a resident one has that. `held` says whether
+    something else is on trial that the other agent would have to answer for.
     """
 
     def __init__(self, context: DeviceContext, units: Mapping[str, Unit], own: str | None = None) -> None:
         self.enabled: Callable[[], None] | None = None
+        self.held: Callable[[], bool] = lambda: False
         self._context, self._units = context, units
         self._folder = files.folder_of(context.config.state_dir)
         self._own = _own_name(self._folder) if own is None else own
@@ -191,14 +193,15 @@ class Upgrades:
     # -- the switch ----------------------------------------------------------------------------------------------------
 
     def _switch_at_rest(self, ready: AgentReady) -> None:
-        """Not while a model is being deployed: its trial would be cut off."""
+        """Not while a model is being deployed, or settings are tried: their trial would be cut off."""
         order = self._order
         if order is None or self.enabled is None:
             return
         serving = tuple(sorted(name for name, unit in self._units.items() if serves(unit)))
         agent = Agent(ready.folder, order.release, ready.version)
         trial = Trial(agent, order.deployment, order.deadline_s, self._context.link.connected, serving)
-        if any(unit.active for unit in self._units.values()) or not self._write(Ordered(trial)):
+        busy = self.held() or any(unit.active for unit in self._units.values())
+        if busy or not self._write(Ordered(trial)):
             self._after(REST_POLL_S, lambda: self._switch_at_rest(ready))
             return
         log.info("the agent ends, so that another one can start", release=order.release, version=ready.version)
@@ -296,6 +299,11 @@ class Upgrades:
     def active(self) -> bool:
         """Whether an upgrade is under way, so that nothing on the disk may be removed."""
         return self._order is not None or self._record.trial is not None
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether this agent itself has yet to show that it is healthy."""
+        return self._trial is not None
 
     @property
     def issues(self) -> tuple[str, ...]:
