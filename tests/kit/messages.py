@@ -265,7 +265,7 @@ MESSAGES = {
             "no connection to the broker: nothing answers there",
             (
                 Difference("broker_url", "mqtts://nowhere:8883", "mqtts://host:8883"),
-                Difference("metered", True, False, "kept_here"),
+                Difference("metered", "true", "false", "kept_here"),
             ),
             ("metered",),
             1,

@@ -1,8 +1,8 @@
-"""`python -m tests.lab.settings`: kill -9, and failing calls, at every system call of an order of settings and its trial.
+"""`python -m tests.lab.settings`: kill -9, and failing calls, at every system call of an order of settings.
 
-A device's keeper of settings and its files; what it puts into effect is noted in memory that survives it. Promises: it
-works by the values before or by those on trial, never by others; a trial is begun three times at most, without anybody's
-help; what is bad is left in the end, what is good is kept if it can be; what was kept before is never lost.
+A device's keeper of settings and its files, from the order to the end of its trial. Promises: it works by the values
+before or by those on trial, never by others; a trial is begun three times at most, without anybody's help; what is bad
+is left in the end, what is good is kept if it can be; what was kept before is never lost.
 """
 
 import shutil

@@ -269,8 +269,8 @@ def _differences(
         running = value_of(config, key)
         if should_be != running:
             why = KEPT_HERE if settings.is_kept(key, own.agent.keeps) else ""
-            shown = settings.masked(should_be) if key in wanted else None
-            yield Difference(key, shown, settings.masked(running), why)
+            said = settings.shown(should_be) if key in wanted else None
+            yield Difference(key, said, settings.shown(running) if running is not None else None, why)
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -86,7 +86,7 @@ def test_what_agent_toml_keeps_for_itself_stays_and_the_rest_is_taken(tmp_path):
     site.turn(5.0)
     assert site.outcome == ("kept", "")
     assert (site.agent.config.agent.telemetry_interval_s, site.agent.config.agent.hang_s) == (60.0, 20.0)
-    assert site.told.differences == (Difference("telemetry_interval_s", 5, 60.0, "kept_here"),)
+    assert site.told.differences == (Difference("telemetry_interval_s", "5.0", "60.0", "kept_here"),)
 
 
 def test_an_order_that_has_failed_is_not_tried_again_until_it_is_ordered_anew(site):

@@ -1,6 +1,5 @@
 """The table of settings: what each key takes, by the same rules on both ends."""
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +24,7 @@ GOOD = {
     "broker_url": ["mqtt://h", "mqtts://h.example:8883", "mqtts://[::1]:8883"],
     "models.fashion.http": ["auto", "127.0.0.1:8000", "[::1]:0"],
     "models.fashion.sources": [[], [{"type": "camera", "path": "/dev/video1"}], [{"type": "replay", "path": "x.npz"}]],
-    "models.fashion.camera": ["/dev/video1", "rtsp://user:pw@cam/stream"],
+    "models.fashion.camera": ["/dev/video1", "rtsp://cam/stream"],
     "models.fashion.memory_limit_bytes": [64 << 20],
     "models.fashion.api_values": ["raw"],
     "models.fashion.results_file": ["out/results.jsonl"],
@@ -46,7 +45,7 @@ BAD = {
     "broker_url": ["h:8883", "http://h", "mqtts://user:secret@h", "mqtts://user@h", "mqtts://", "mqtts://h:0", ""],
     "models.fashion.http": ["", "8000", "127.0.0.1:99999", "http://h:80", "::1:80"],
     "models.fashion.sources": ["x", [{"type": "laser"}], [{"path": "x"}], [{"type": "replay", "path": "x"}] * 9],
-    "models.fashion.camera": ["", " /dev/video0", "/dev/video0\n", "a" * 600, 0],
+    "models.fashion.camera": ["", " /dev/video0", "/dev/video0\n", "a" * 600, 0, "rtsp://admin:secret@cam/stream"],
     "models.fashion.memory_limit_bytes": [0, 1, -1, "64M"],
     "models.fashion.results_files": [-1, 1001],
     "models.fashion.results_mqtt_rate_hz": [0, 21],
@@ -115,7 +114,7 @@ def test_a_board_keeps_a_key_or_all_below_one(key, kept):
 def test_passwords_in_addresses_are_not_shown():
     value = [{"type": "camera", "path": "rtsp://admin:hunter2@10.0.0.9/stream"}]
     assert "hunter2" not in settings.shown(value)
-    assert "hunter2" not in msgspec.json.encode(settings.masked(value)).decode()
+    assert "hunter2" not in settings.shown(value[0]["path"])
 
 
 @given(st.integers(0, 1439), st.integers(0, 1439), st.integers(0, 1439))

@@ -5,6 +5,8 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
+from skerry_agent.wire import codec
+from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.settings import NEWEST, Difference, SettingsReport
 from skerry_agent.wire.twin import ModelReport
 from skerry_host.fleet.device import Device
@@ -121,7 +123,7 @@ def test_wanted_running_and_the_difference(lab):
     assert lab.shown("lab-1")["outcome"] == "ordered"
     lab.sign()
     assert lab.shown("lab-1")["outcome"] == "sent"
-    differences = (Difference("metered", True, False, "kept_here"),)
+    differences = (Difference("metered", "true", "false", "kept_here"),)
     newest = lab.newest("lab-1").id
     lab.says("lab-1", SettingsReport(newest, "kept", "", "", differences, ("metered",), NEWEST, newest))
     shown = lab.shown("lab-1")
@@ -164,13 +166,25 @@ def test_what_a_device_says_of_its_settings_is_text(lab):
     lab.sign()
     evil = "\x1b]0;x\x07<script>alert(1)</script>\u202e"
     newest = lab.newest("lab-1").id
-    differences = (Difference(evil, evil, evil, evil), Difference("hang_s", 20, [evil], "why"))
+    differences = (Difference(evil, evil, evil, evil), Difference("hang_s", "20", evil, "why"))
     lab.says("lab-1", SettingsReport(newest, "rolled_back", evil, evil, differences, (evil,), NEWEST))
     for command in (("device", "settings", "lab-1"), ("device", "show", "lab-1"), ("group", "settings", "lab")):
         said = lab.run(*command).stdout
         assert "\x1b" not in said
         assert "\u202e" not in said
     assert "<script>alert" not in client(lab).get("/devices/lab-1").text
+
+
+def test_a_device_can_say_no_value_but_a_short_text(lab):
+    """Values that are nested without end would end whoever cleans or shows them."""
+    lab.run("device", "set", "lab-1", "hang_s=20")
+    lab.sign()
+    said = {"id": lab.newest("lab-1").id, "outcome": "kept", "differences": [{"key": "hang_s", "running": [[1]]}]}
+    with pytest.raises(WireError):
+        codec.decode(codec.encode(said), SettingsReport)
+    said["differences"] = [{"key": "hang_s", "running": "x" * 3000}]
+    with pytest.raises(WireError):
+        codec.decode(codec.encode(said), SettingsReport)
 
 
 def client(lab):
