@@ -74,6 +74,7 @@ class Upgrades:
         if self.enabled is None:
             return
         self._record, self._issue = files.read(self._folder)
+        self._context.collect()  # what an earlier run has left
         trial = self._record.trial
         if trial is not None and trial.agent.folder == self._own:
             log.info("this agent is on trial", release=trial.agent.release, deployment=trial.deployment)

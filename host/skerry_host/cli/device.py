@@ -232,7 +232,10 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
         lines.append(f"its figures are not of now: they came {ago(view.measured, now)}")
     for model in view.models:
         newest = model.newest
-        lines.append(f"{model.model}: {model.release or '-'} ({_state(model)}), previous {model.previous or '-'}")
+        runs = _with_runtime(model.release, model.runtime)
+        before = _with_runtime(model.previous, model.previous_runtime)
+        gone = ", its runtime is gone: the base environment's stands in" if model.runtime_gone else ""
+        lines.append(f"{model.model}: {runs} ({_state(model)}{gone}), previous {before}")
         if newest:
             p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
             rate = f"{newest.inferences_per_s:.1f} inferences/s{_energy(newest, model)}{_errors(model)}"
@@ -254,6 +257,10 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
 def _differing(view: "DeviceView") -> str:
     differ = view.settings.differing
     return f", {differ} differ: `skerry device settings {view.id}`" if differ else ""
+
+
+def _with_runtime(release: str | None, runtime: str) -> str:
+    return f"{release} with runtime {safe(runtime)}" if release and runtime else release or "-"
 
 
 def _state(model: "ModelView") -> str:

@@ -12,7 +12,8 @@ from skerry_host.plane.errors import PlaneError
 from skerry_host.plane.registry.records import identities, moves, settings, twins
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow
-from skerry_host.release.obstacles import Obstacle, lacking, obstacle, unmet
+from skerry_host.release.obstacles import BundleOrder, Obstacle, lacking, obstacle, unmet
+from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.sign import Signer
 from skerry_host.release.store import Store
 
@@ -28,6 +29,7 @@ class Director:
     ) -> None:
         self._signer = signer
         self._store = store
+        self._runtimes = RuntimeStore(store)
         self._clock = clock
         self._http = http
         self._asked = asked
@@ -38,12 +40,15 @@ class Director:
         release = self._store.release(row.release)
         release.bundle(row.target)
         target = release.bundle(row.target).target
-        return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http, self._asked)
+        runtime = self._runtimes.manifest_ref(row.runtime) if row.runtime else None
+        return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http, self._asked, runtime)
 
     def obstacle(self, row: DeploymentRow, reported: Reported | None) -> Obstacle | None:
         """Why a device could not get what a deployment needs, or could not run it. Raises `ReleaseError`."""
-        found = obstacle(self._store, reported, (row.release, row.target), lambda ref: lacking(self._store, ref))
-        return found or unmet(self._store.release(row.release), row.target, reported)
+        bundle = BundleOrder(row.release, row.target, row.runtime)
+        found = obstacle(self._store, reported, bundle, lambda ref: lacking(self._store, ref))
+        runtime = self._runtimes.manifest(row.runtime) if row.runtime else None
+        return found or unmet(self._store.release(row.release), row.target, reported, runtime)
 
     def assign(self, session: Session, device: str, model: str, assignment: Assignment | None) -> Desired:
         """Replace the assignment of one model in the device's desired state (None: remove it); other models stay.

@@ -248,7 +248,7 @@ def _has_ended(twin: Twin, assignment: Assignment) -> bool:
         return False
     if model.deployment is not None and model.deployment.id == assignment.deployment:
         return model.deployment.outcome is not None
-    return model.current is not None and model.current.manifest_sha256 == assignment.manifest.sha256
+    return assignment.is_in(model.current)
 
 
 def _is_old(row: TwinRow, state: DeviceState) -> bool:
