@@ -114,7 +114,7 @@ class Running:
         self.supervisor = Supervisor(self.config, self.queue, self.link, processes, LabMeters(), f"of {own}")  # type: ignore[arg-type]
         self.link.take, self.link.acked = self.supervisor.message, self.supervisor.acked
         upgrades = self.supervisor.upgrades
-        upgrades._own, upgrades.enabled = own, self._end
+        upgrades.own, upgrades.enabled = own, self._end
         self.supervisor.start()
         self.queue.drain()
 
@@ -202,7 +202,7 @@ class Board:
         record, damage = files.read(self.agents)
         if damage:  # it may be this very look that a fault has hit
             record, damage = files.read(self.agents)
-        named = {running.supervisor.upgrades._own, record.current.folder}
+        named = {running.supervisor.upgrades.own or "", record.current.folder}
         named |= {record.previous.folder} if record.previous is not None else set()
         there = {path.name for path in self.agents.iterdir() if path.is_dir()} if self.agents.exists() else set()
         blobs = sorted(path.name for path in (self.state / "blobs").iterdir())

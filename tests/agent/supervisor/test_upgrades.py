@@ -8,7 +8,7 @@ from skerry_agent.machine.records import State
 from skerry_agent.ports.jobs import AgentReady, InstallAgent, PlanAgent, Planned, Refusal
 from skerry_agent.state.runtimes import PLACE
 from skerry_agent.supervisor.agent_trial import LOOK_S, STEADY_S, TELL_S
-from skerry_agent.supervisor.upgrades import MOST_INSTALLS, REST_POLL_S, SETTLED_S
+from skerry_agent.supervisor.agent_upgrade import MOST_INSTALLS, REST_POLL_S, SETTLED_S
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.policies import TransferPolicy
@@ -33,7 +33,7 @@ class Upgraded(Site):
         self.agents = files.folder_of(folder / "state")
         super().__init__(folder)
         self.upgrades = self.agent.upgrades
-        self.upgrades._own, self.upgrades.enabled = own, lambda: self.ended.append(True)
+        self.upgrades.own, self.upgrades.enabled = own, lambda: self.ended.append(True)
         self.upgrades.start()
         self.link.retained[topics.chunk(describe(MANIFEST).sha256, 0)] = MANIFEST
         if self.agent.desired is not None:
@@ -194,7 +194,7 @@ def on_trial(tmp_path, **changes):
 def acknowledged(site):
     site.agent._changed()
     site.clock.advance(0.1)
-    site.agent.acked(site.upgrades._trial._sent)
+    site.agent.acked(site.upgrades.work._trial._sent)
 
 
 def test_an_agent_that_has_all_that_the_one_before_had_commits(tmp_path):
