@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-LONGEST = ("recipes", "system", "net", "lab")
+LONGEST = ("recipes", "arm64", "system", "net", "lab")
 """Folders whose tests wait or build for a long time; begun last, they would be what everybody waits for."""
 
 settings.register_profile("skerry", deadline=None)

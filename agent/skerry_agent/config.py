@@ -15,24 +15,24 @@ from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
 from skerry_agent.ports.api_access import AccessSettings, ApiAccess, is_loopback
-from skerry_agent.ports.runner_protocol import InputSourceSpec
 from skerry_agent.state import backup_copies, offered
-from skerry_agent.wire import broker_url, codec
+from skerry_agent.wire import broker_url, codec, hours
 from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.errors import SkerryError, WireError
+from skerry_agent.wire.hours import Hours
+from skerry_agent.wire.inputs import InputSourceSpec
 from skerry_agent.wire.names import DeviceId, ModelName
 from skerry_agent.wire.plain_text import cleaned
+from skerry_agent.wire.settings import ALWAYS, issue_of, may_be_kept, parse_listen
 from skerry_agent.wire.targets import CPU, TARGETS, TargetName
 
 Seconds = Annotated[float, Meta(gt=0)]
-LAST_PORT = 65535
 MAX_SOCKET_PATH = 107
 """Of sun_path in unix(7), without the final zero."""
 AUTO, LOOPBACK = "auto", "127.0.0.1"
 UNENROLLED = "unenrolled"
 """Stands for a device's id until the host has given it one; nothing is sent under it."""
-_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):([0-9]{1,5})")
 _STATE_DIR = re.compile(rb'(?m)^\s*state_dir\s*=\s*["\']([^"\'\n\0]+)["\']')
 
 
@@ -73,7 +73,11 @@ class BrokerSection(Struct, frozen=True):
 
 
 class AgentSection(Struct, frozen=True):
-    """How the agent itself behaves."""
+    """How the agent itself behaves.
+
+    `hours` is when it may download where a rollout says nothing, by the clock of `time_zone` (the system's, if left
+    out). `keeps` are the settings that the host may not change on this board (`wire.settings`).
+    """
 
     state_dir: str = "state"
     trust: str = "trust.json"
@@ -88,6 +92,14 @@ class AgentSection(Struct, frozen=True):
     outbox_bytes: Annotated[int, Meta(gt=0)] = 32 * 1024 * 1024
     outbox_days: Annotated[float, Meta(gt=0)] = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    hours: str = ALWAYS
+    time_zone: str | None = None
+    keeps: tuple[str, ...] = ()
+
+    @property
+    def window(self) -> Hours | None:
+        """When it may download: always, if None."""
+        return None if self.hours == ALWAYS else hours.parse_hours(self.hours)
 
     @property
     def outbox_reports(self) -> int:
@@ -162,7 +174,8 @@ class ModelSection(Struct, frozen=True):
 class AgentConfig(Struct, frozen=True):
     """The whole file, where it was found, and in `issue` why its copy was read in its place.
 
-    `before` is the section `broker` of the file, where the device was moved: then its host's word is in its place.
+    `before` is the section `broker` of the file, where the device was moved: then its host's word is in its place. So
+    is `own` the whole, where something is set from afar (`overlay`).
     """
 
     device: DeviceSection
@@ -175,6 +188,7 @@ class AgentConfig(Struct, frozen=True):
     file: str = ""
     issue: str | None = None
     before: BrokerSection | None = None
+    own: "AgentConfig | None" = None
 
     @property
     def state_dir(self) -> Path:
@@ -311,19 +325,24 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
     except WireError as error:
         raise ConfigError(f"{path} cannot be read: {'; '.join(error.issues)}") from None
     try:
-        place = {"folder": str(path.resolve().parent), "file": str(path), "issue": None, "before": None}
+        place = {"folder": str(path.resolve().parent), "file": str(path), "issue": None, "before": None, "own": None}
         config = codec.convert({"device": {}, **data, **place}, AgentConfig)
     except WireError as error:
         raise ConfigError(f"{path}: {'; '.join(error.issues)}") from None
-    issues = [*_issues_of(config)]
+    issues = [*issues_of(config)]
     if issues:
         raise ConfigError(f"{path}: {'; '.join(issues)}")
     try:
         broker_url.parse(config.broker.url)
     except WireError as error:
         raise ConfigError(f"{path}: broker.url: {error.message}", hint=error.hint) from None
-    unknown = [*_unknown(data, to_builtins(config))]
+    unknown = [*_unknown(data, to_builtins(config)), *_kept_in_vain(config)]
     return replace(config, issue=f"{path}: unknown keys, ignored: {', '.join(unknown)}") if unknown else config
+
+
+def _kept_in_vain(config: AgentConfig) -> Iterator[str]:
+    """Keys that it keeps for itself and that nobody could set: a board must not stop for what another agent knows."""
+    yield from (f"{key} in agent.keeps" for key in config.agent.keeps if not may_be_kept(key))
 
 
 def _unknown(given: object, known: object, where: str = "") -> Iterator[str]:
@@ -339,12 +358,17 @@ def _unknown(given: object, known: object, where: str = "") -> Iterator[str]:
             yield from _unknown(item, read, where)
 
 
-def _issues_of(config: AgentConfig) -> Iterator[str]:
+def issues_of(config: AgentConfig) -> Iterator[str]:
     """Issues between fields, and within the parts of one."""
     agent = config.agent
     yield from _enrolment_issues(config)
     if agent.hang_s <= 2 * agent.beat_s:
         yield f"agent.hang_s: {agent.hang_s:g} s must be more than twice beat_s, or healthy runners count as hung"
+    for key in ("hours", "time_zone"):
+        value = getattr(agent, key)
+        issue = issue_of(key, value) if value is not None else ""
+        if issue:
+            yield f"agent.{issue}"
     for name, model in config.models.items():
         if model.http not in {None, AUTO} and parse_listen(model.http or "") is None:
             forms = '"auto", 127.0.0.1:8000, or [::1]:0 for any port'
@@ -375,14 +399,6 @@ def own_names() -> tuple[str, ...]:
     name = socket.gethostname()
     short = name.partition(".")[0]
     return name, short, f"{short}.local"
-
-
-def parse_listen(address: str) -> tuple[str, int] | None:
-    """(host, port) of host:port or [IPv6]:port; None where it is neither."""
-    found = _LISTEN.fullmatch(address)
-    if found is None or int(found[2]) > LAST_PORT:
-        return None
-    return found[1].strip("[]"), int(found[2])
 
 
 def _states(path: Path) -> list[Path]:

@@ -72,6 +72,10 @@ check_board() {
     . "$here/image.env"
     machine=$(uname -m)
     [ "$machine" = "$MACHINE" ] || refuse "board: this is $machine, the image is for $MACHINE: make one with another --board"
+    # A board without a clock of its own is behind the time, never before it; one that has enrolled needs no claim.
+    if [ -n "${EXPIRES:-}" ] && [ "$(date +%s)" -gt "$EXPIRES" ] && [ ! -e "$root/var/lib/skerry/identity" ]; then
+        refuse "claim: it ran out on $(date -d "@$EXPIRES" '+%Y-%m-%d %H:%M'): make the image again"
+    fi
 }
 
 # A cut of the power leaves this service, which goes on at the next boot.
@@ -89,7 +93,7 @@ find_python() {
     seen=
     for each in ${SKERRY_PYTHON:-} $(for version in $PYTHONS; do echo "python$version"; done) python3; do
         found=$("$each" -c 'import struct, sys; print("%d.%d %d" % (sys.version_info[0], sys.version_info[1], 8 * struct.calcsize("P")))' 2>/dev/null) || continue
-        seen="$seen ${found% *} (${found#* } bits)"
+        case $seen in *" ${found% *} ("*) ;; *) seen="$seen ${found% *} (${found#* } bits)" ;; esac
         for version in $PYTHONS; do
             if [ "$found" = "$version 64" ]; then
                 python=$each tag=cp$(echo "$version" | tr -d .)

@@ -21,9 +21,9 @@ from skerry_agent.config import (
     ModelSection,
     PowerSection,
     load,
-    parse_listen,
 )
 from skerry_agent.ports.runner_protocol import CameraSource, DirectorySource, InputSourceSpec, ReplaySource
+from skerry_agent.wire.settings import parse_listen
 from tests.kit.waiting import eventually
 
 TEMPLATE = Path(__file__).parents[2] / "firmware_configs" / "agent.toml"

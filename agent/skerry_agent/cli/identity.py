@@ -62,6 +62,8 @@ def take_offers(
         if now.before is None:
             return  # its files cannot be read: the host's next order offers it again
         supervisor.on_desired = lambda _desired: None
+        if supervisor.settings is not None:
+            supervisor.settings.own = moved(supervisor.settings.own)
         link.place = _place(now)
         keep_identity(now, queue, link, processes, supervisor)
 
@@ -89,7 +91,7 @@ def keep_identity(
     """Begin to keep it; the supervisor shows how it stands."""
     keeper = IdentityKeeper(setup_of(config), Tools(queue, processes, link), supervisor)
     damage = tuple(filter(None, (_pinned(config)[1],)))
-    supervisor.identity = lambda: keeper.status
+    supervisor.identity, supervisor.reconnect = lambda: keeper.status, keeper.reconnect
     supervisor.identity_issues = lambda: (*damage, *keeper.issues, *_other_name(config, keeper.status.device))
     keeper.start()
     return keeper

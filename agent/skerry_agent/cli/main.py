@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from skerry_agent import __version__
 from skerry_agent.cli.status_lines import progress, shown
-from skerry_agent.config import AgentConfig, load
+from skerry_agent.config import AgentConfig
 from skerry_agent.launch.start import relaunch
+from skerry_agent.overlay import load
 from skerry_agent.state.disk import os_error_text
 from skerry_agent.supervisor.local import (
     Done,

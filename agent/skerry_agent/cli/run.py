@@ -17,17 +17,19 @@ from skerry_agent.cli.identity import (
     take_offers,
 )
 from skerry_agent.cli.security import security_of
+from skerry_agent.cli.settings import keep_settings
 from skerry_agent.config import UNENROLLED, AgentConfig, by_file, may_move
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.identity.ports import Events
 from skerry_agent.meters import BoardMeters
-from skerry_agent.ports.clock import EventQueue
+from skerry_agent.ports.clock import EventQueue, use_time_zone
 from skerry_agent.ports.interfaces import Processes
 from skerry_agent.supervisor.connections import DeviceLink, QuickLink
 from skerry_agent.supervisor.link import METERED_KEEPALIVE_S
 from skerry_agent.supervisor.local import listen
 from skerry_agent.supervisor.loop import Supervisor, device_state, new_boot_id, state_folder
 from skerry_agent.supervisor.notify import Notifier
+from skerry_agent.supervisor.settings_keeper import SettingsKeeper
 from skerry_agent.wire import codec, topics
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -41,8 +43,10 @@ def run(config: AgentConfig) -> int:
     output = log.start(config.agent.log_level)
     _log_start(config, boot)
     state = state_folder(config)
-    config = calibrated(config)
     queue = EventQueue()
+    keeper = SettingsKeeper(calibrated(config.own or config), queue)
+    config = keeper.config
+    use_time_zone(config.agent.time_zone)
 
     def will(device: str, connection: int) -> tuple[str, bytes]:
         return topics.state(device), codec.encode(device_state(device, boot, connection, online=False))
@@ -70,11 +74,13 @@ def run(config: AgentConfig) -> int:
     supervisor.start()
     door = _open_local_socket(state, queue, supervisor)
     link.acked_by(supervisor.acked)
+    keep_settings(keeper, supervisor, queue, link)
     if has_identity(config):
         keep_identity(config, queue, link, processes, supervisor)
     if comes_old_way(config):
         heard = _old_way(config, queue, link, processes, supervisor)
-        link.go_old_way(lambda: link_of(by_file(config), lambda device, _: will(device, link.connection)), heard)
+        old_will = lambda device, _: will(device, link.connection)  # noqa: E731
+        link.go_old_way(lambda: link_of(by_file(supervisor.config), old_will), heard)
     Notifier().begin(queue)
     queue.run()
     link.stop()

@@ -15,9 +15,11 @@ from skerry_agent.ports.clock import EventQueue
 from skerry_agent.state.disk import locked
 from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.state.journal import Journal
+from skerry_agent.state.settings import read_settings
 from skerry_agent.supervisor.local import Done, Request
 from skerry_agent.supervisor.loop import Supervisor, new_boot_id, state_folder
 from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, recorded_report
+from skerry_agent.supervisor.settings_keeper import settings_report
 from skerry_agent.wire.names import is_model_name
 from skerry_agent.wire.telemetry import Sample
 
@@ -54,6 +56,7 @@ def recorded_status(config: AgentConfig) -> LocalStatus:
         identity=identity,
         version=record.current.version or __version__,
         upgrade=report_of(record, record.current.folder),
+        settings=settings_report(read_settings(state)[0], config.own or config, config),
     )
 
 

@@ -10,11 +10,15 @@ from msgspec.structs import replace
 from skerry_agent.deployment.service import ACCELERATOR_HUNG
 from skerry_agent.machine.causes import POWER_SUPPLY
 from skerry_agent.machine.records import Deployment, Slot
+from skerry_agent.wire.accelerators import NO_ACCELERATOR, PROBLEMS
 from skerry_agent.wire.targets import TARGETS, TargetName
 
-NO_ACCELERATOR = "no_accelerator"
+WITHOUT_ACCELERATOR = frozenset({*PROBLEMS, ACCELERATOR_HUNG})
+"""Reasons for which a bundle of the accelerator cannot run, whatever the release is."""
+
 POWER_CAUSES = frozenset(
     {"crashed", "hang", "start_timeout", "latency_over_budget", "too_few_inferences", NO_ACCELERATOR, ACCELERATOR_HUNG}
+    | {"device_absent", "device_lost", "device_silent"}
 )
 """Failures that too low a supply voltage may cause; what a model answers is not among them."""
 
@@ -37,7 +41,7 @@ def blamed(failure: Failure, undervoltage_since: Callable[[float], str | None], 
 def fallback_target(slot: Slot | None, reason: str, targets: tuple[TargetName, ...]) -> TargetName | None:
     """The target that a board can run in place of a slot's, where the accelerator is what is missing."""
     fallback = TARGETS[slot.target].fallback if slot is not None else None
-    return fallback if reason in {NO_ACCELERATOR, ACCELERATOR_HUNG} and fallback in targets else None
+    return fallback if reason in WITHOUT_ACCELERATOR and fallback in targets else None
 
 
 def deployment_of(slot: Slot, latest: Deployment | None, now: float) -> Deployment | None:
@@ -63,4 +67,5 @@ def deployment_of(slot: Slot, latest: Deployment | None, now: float) -> Deployme
 def lack(model: str, reason: str, detail: str) -> str:
     """The issue of a model that runs without its accelerator."""
     code = f"{reason}: " if reason == ACCELERATOR_HUNG else ""
-    return f"{code}{model} runs without the Edge TPU: {detail}"
+    why = f" ({reason})" if reason in PROBLEMS and reason != NO_ACCELERATOR else ""
+    return f"{code}{model} runs without the Edge TPU: {detail}{why}"

@@ -13,8 +13,8 @@ from skerry_agent.state.runtimes import RUNTIMES, RuntimeFolders
 from skerry_agent.state.slots import BundleFolders
 
 
-class DeviceContext(Struct, frozen=True):
-    """Everything that a unit uses and does not own.
+class DeviceContext(Struct):
+    """Everything that a unit uses and does not own. Only `config` is ever exchanged: for one with other settings.
 
     Callbacks: `changed`: there is something worth reporting. `collect`: the disk may hold unused files. `heartbeat`: a
     heartbeat of the runner of a model's slot. `undervoltage_since`: see the port `Meters`. `generation` of the desired

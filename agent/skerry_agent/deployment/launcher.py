@@ -38,14 +38,14 @@ class Launcher:
         self._model, self._context, self._listeners = model, context, listeners
         self._services: list[Service] = []
 
-    def start(self, slot: Slot, callbacks: ServiceCallbacks, *, committed: bool) -> Service:
-        """Start a runner; `committed` says that the slot is the current one.
+    def job(self, slot: Slot, *, committed: bool) -> Job:
+        """What a runner of a slot is told now; `committed` says that the slot is the current one.
 
         Raises `DiskError` when its bundle cannot be read, or a candidate's runtime is not there.
         """
         config = self._context.config
         section = config.model(self._model)
-        job = Job(
+        return Job(
             model=self._model,
             release=slot.release,
             bundle_dir=str(self._context.folders.folder(slot.bundle)),
@@ -67,6 +67,10 @@ class Launcher:
             api=config.api_access(self._model),
             runtime_dir=self._runtime_dir(slot, committed=committed),
         )
+
+    def start(self, slot: Slot, callbacks: ServiceCallbacks, *, committed: bool) -> Service:
+        """Start a runner with that. Raises `DiskError` as `job` does."""
+        job, config = self.job(slot, committed=committed), self._context.config
         log.info(f"{self._model}: a runner starts", model=self._model, release=slot.release, engine=job.engine)
         service = Service(job, self._context.processes, self._context.clock, config.agent, callbacks)
         service.exclusive, service.stuck_changed = exclusive(slot), self._context.changed
@@ -87,6 +91,10 @@ class Launcher:
         if committed:
             return ""
         raise DiskError(f"its runtime {slot.runtime.name} is not here", hint="order it again", code="runtime_gone")
+
+    def listen_on(self, listeners: Listeners) -> None:
+        """Runners that start from now on inherit these sockets."""
+        self._listeners = listeners
 
     def stop(self, service: Service) -> None:
         """Let a service end; until it has left, it may hold the accelerator."""

@@ -71,6 +71,7 @@ class Service:
         self.stuck_changed: Callable[[], None] = _nothing
         self.loaded: Loaded | None = None
         self.source_issues: tuple[str, ...] = ()
+        self.answered = 0
         self.callbacks = callbacks
         self.result: Callable[[Result], None] = _nobody
         self._clock, self._limits = clock, limits
@@ -89,6 +90,10 @@ class Service:
     def hang_s(self) -> float:
         """How long it may say nothing."""
         return self._limits.hang_s
+
+    def use(self, limits: AgentSection) -> None:
+        """Judge it by other limits from now on."""
+        self._limits = limits
 
     # -- orders --------------------------------------------------------------------------------------------------------
 
@@ -189,6 +194,7 @@ class Service:
 
     def _heartbeat(self, heartbeat: Heartbeat) -> None:
         self.source_issues = heartbeat.source_issues
+        self.answered += heartbeat.inferences
         self._cpu_s += heartbeat.cpu_s
         self._waited_s += heartbeat.waited_s
         if self.ready and heartbeat.busy_s > self._limits.hang_s:

@@ -22,6 +22,7 @@ from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal, RuntimeOr
 from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.state.disk import make_folder, os_error_text
 from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.hours import Hours, is_open
 
 HOURS_POLL_S = 30.0
 
@@ -44,6 +45,7 @@ class Transfer:
         self._work: Callable[[], None] = self._fetch_manifest
         self._stopped = False
         self._cancel_updater: Callable[[], None] = _nothing
+        self._cancel_look: Callable[[], None] = _nothing
 
     @property
     def received(self) -> int:
@@ -64,12 +66,12 @@ class Transfer:
     def start(self) -> None:
         """Begin, or wait for the hour."""
         self._go()
-        if self._deployment.policy.hours is not None:
-            self._context.clock.after(HOURS_POLL_S, self._watch_hours)
+        self._look_again()
 
     def stop(self) -> None:
         """Give up; what was written stays for the next attempt."""
         self._stopped = True
+        self._cancel_look()
         self._pause()
         self._cancel_updater()
 
@@ -85,8 +87,16 @@ class Transfer:
 
     # -- hours ---------------------------------------------------------------------------------------------------------
 
+    @property
+    def _hours(self) -> Hours | None:
+        """Those of the rollout, else the device's own. What comes from a folder waits for neither."""
+        said = self._deployment.policy.hours
+        if said is not None or self._deployment.folder is not None:
+            return said
+        return self._context.config.agent.window
+
     def _go(self) -> None:
-        hours = self._deployment.policy.hours
+        hours = self._hours
         if hours is None or within_hours(hours, self._context.clock.wall()):
             self.waiting = ""
             self._work()
@@ -94,12 +104,16 @@ class Transfer:
             self.waiting = "waiting until {:02}:{:02}".format(*divmod(hours[0], 60))
             self._log(f"the download is {self.waiting}")
 
+    def _look_again(self) -> None:
+        """The window may open, close, or be another one."""
+        self._cancel_look = self._context.clock.after(HOURS_POLL_S, self._watch_hours).cancel
+
     def _watch_hours(self) -> None:
-        hours = self._deployment.policy.hours
-        if self._stopped or hours is None:
+        if self._stopped:
             return
-        self._context.clock.after(HOURS_POLL_S, self._watch_hours)
-        if within_hours(hours, self._context.clock.wall()):
+        self._look_again()
+        hours = self._hours
+        if hours is None or within_hours(hours, self._context.clock.wall()):
             if self.waiting:
                 self._go()
         elif not self.waiting:
@@ -153,9 +167,9 @@ class Transfer:
                 self._work = self._fetch_blobs
                 self._go()
             case Refusal(kind="rejected"):
-                self._handle(events.Rejected(answer.reason, answer.detail))
+                self._end(events.Rejected(answer.reason, answer.detail))
             case Refusal():
-                self._handle(events.FetchFailed(answer.reason, answer.detail))
+                self._end(events.FetchFailed(answer.reason, answer.detail))
 
     def _fetch_blobs(self) -> None:
         plan = self._plan
@@ -163,11 +177,11 @@ class Transfer:
         try:
             lacking = self._lacking_bytes(plan)
         except OSError as error:
-            self._handle(events.FetchFailed("disk", os_error_text(error)))
+            self._end(events.FetchFailed("disk", os_error_text(error)))
             return
         if lacking > 0:
             detail = f"{plan.bundle_bytes} B for the bundle and its downloads do not fit: {lacking} B more are needed"
-            self._handle(events.FetchFailed("disk_full", detail))
+            self._end(events.FetchFailed("disk_full", detail))
             return
         # A full artifact may take all the time that the deadline leaves; a patch may not hold it up.
         silence_s = self._context.config.agent.patch_stall_s if plan.transfer == "patch" else None
@@ -182,7 +196,7 @@ class Transfer:
 
     def _complete(self) -> None:
         assert self._plan is not None
-        self._handle(events.Fetched(self._plan.transfer, self.received, self.transports))
+        self._end(events.Fetched(self._plan.transfer, self.received, self.transports))
 
     def _get(self, refs: Sequence[BlobRef], silence_s: float | None, done: Callable[[], None]) -> None:
         self._pause()
@@ -199,7 +213,12 @@ class Transfer:
             self._work = self._ask_plan
             self._go()
         else:
-            self._handle(events.FetchFailed(reason, detail))
+            self._end(events.FetchFailed(reason, detail))
+
+    def _end(self, event: Event) -> None:
+        """It is over, however it went: no window matters any more."""
+        self._cancel_look()
+        self._handle(event)
 
     def _log(self, sentence: str, **fields: object) -> None:
         deployment = self._deployment
@@ -228,14 +247,12 @@ def runtime_order(context: DeviceContext, deployment: Deployment, served: Sequen
     )
 
 
-def within_hours(hours: tuple[int, int], wall: float) -> bool:
+def within_hours(hours: Hours, wall: float) -> bool:
     """Whether a daily window, in minutes after midnight of the device's time zone, is open; always before 2023."""
     if wall < PLAUSIBLE_WALL_S:
         return True
     local = time.localtime(wall)
-    minute = 60 * local.tm_hour + local.tm_min
-    start, end = hours
-    return start <= minute < end if start <= end else minute >= start or minute < end
+    return is_open(hours, 60 * local.tm_hour + local.tm_min)
 
 
 def _nothing() -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from skerry_agent import log
 from skerry_agent.deployment import causes
 from skerry_agent.deployment.context import DeviceContext
+from skerry_agent.deployment.exchange import Exchange
 from skerry_agent.deployment.factory_search import FactorySearch
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, Listeners, exclusive, unusable
 from skerry_agent.deployment.observed import Observed
@@ -37,6 +38,7 @@ PAUSE_S = 2.0
 RESUME_ORDER_S = 10.0
 """How long the host may take to withdraw a model whose only release was removed by an order on the device."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0
+TRYING = {State.STAGED, State.PROBATION}
 AT_REST = {State.IDLE, State.ROLLING_BACK}
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
 
@@ -68,6 +70,7 @@ class Unit:
         self._events: deque[Event] = deque()
         self._preparation = Preparation(context, self.handle)
         self._launcher = Launcher(model, context, listeners)
+        self.exchange = Exchange(self._launcher)
         self._trial: Trial | None = None
         self._gap_from: float | None = None
         self._tried_from = 0.0
@@ -297,6 +300,7 @@ class Unit:
         self._failure = (reason, detail)
         self._cancel_timer("healthy")
         slot, self.current, self.current_slot = self.current_slot, None, None
+        self.exchange.drop()
         if self.record.state in AT_REST and self._fell_back(reason, detail, slot):
             if reason == ACCELERATOR_HUNG:  # it may be free again before the other bundle is here
                 self._after("serve", MAX_BACKOFF_S, self._start_current)
@@ -307,9 +311,61 @@ class Unit:
     def _stop_current(self) -> None:
         self._cancel_timer("healthy")
         self._cancel_timer("serve")
+        self.exchange.drop()
         if self.current is not None:
             self._launcher.stop(self.current)
         self.current = self.current_slot = None
+
+    # -- other settings ------------------------------------------------------------------------------------------------
+
+    def reload(self, listeners: Listeners | None = None) -> None:
+        """Serve under the configuration of now, and on other sockets if any are given."""
+        if listeners is not None:
+            self.listeners = listeners
+            self._launcher.listen_on(listeners)
+        self.exchange.ask()
+        self.exchange_runner()
+
+    def exchange_runner(self) -> None:
+        """Do it once that can be: not before the runner that serves accepts requests, nor while a candidate is tried.
+
+        On an accelerator that admits one process nobody answers between the two, and that gap is measured.
+        """
+        slot, current = self.current_slot, self.current
+        if not self.exchange.wanted or self.record.state in TRYING:
+            return
+        if slot is None or current is None or not current.accepting:
+            return
+        if self._is_as_wanted(slot, current):
+            self.exchange.drop()
+        elif exclusive(slot):
+            self._gap_from = self.context.clock.monotonic()
+            self._stop_current()
+            self._start_current()
+        else:
+            self.exchange.begin(slot, self._took_over, lambda heartbeat: self._heard(slot, heartbeat))
+
+    def _is_as_wanted(self, slot: Slot, service: Service) -> bool:
+        """Whether another runner would be told just what this one was; of an unreadable bundle there is no other."""
+        try:
+            return self._launcher.job(slot, committed=True) == replace(service.job, committed=True)
+        except DiskError:
+            return False
+
+    def _took_over(self, service: Service) -> None:
+        before, slot = self.current, self.current_slot
+        assert slot is not None
+        service.callbacks = self._current_callbacks(slot)
+        self.current = service
+        if before is not None:
+            self._launcher.stop(before)
+        self._current_accepting()
+
+    def use_limits(self) -> None:
+        """What may hang, and for how long, follows the configuration of now also of runners that are there."""
+        for service in (self.current, self.candidate):
+            if service is not None:
+                service.use(self.context.config.agent)
 
     def _seek_factory(self) -> None:
         """The last resort. On a device that never had anything, that there is none is no issue."""
@@ -370,6 +426,8 @@ class Unit:
         slot = self.record.slots.candidate
         assert slot is not None
         self._preparation.done()
+        if self.exchange.under_way:  # beside a candidate it would take requests from it: later, if it is still needed
+            self.exchange.ask()
         self._tried_from = self.context.clock.monotonic()
         self.gap_us = None
         callbacks = TrialCallbacks(
@@ -438,7 +496,9 @@ class Unit:
 
     def _retire(self) -> None:
         """The candidate's service goes on under the name of the current one."""
+        wanted = self.exchange.wanted
         self._stop_current()
+        self.exchange.wanted = wanted
         self.trouble = self.factory.issue = None
         self._note_accelerator()
         slot = self.record.slots.current

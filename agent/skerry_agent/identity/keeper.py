@@ -270,6 +270,11 @@ class IdentityKeeper:
         credentials = Credentials(identity.device, *files, check_time=self._check_time, provisional=provisional)
         self._link = self._tools.connections.operate(credentials, Events(self._up, self._message, self._down))
 
+    def reconnect(self) -> None:
+        """Make the operation link anew: what it leads to has changed."""
+        if self._used is not None:
+            self._operate(self._used)
+
     def _up(self) -> None:
         """There is a connection. Without a clock, the host's time comes first."""
         if self._check_time:

@@ -50,6 +50,11 @@ def start(level: str, output: Output | None = None) -> Output:
     return output
 
 
+def use_level(level: str) -> None:
+    """Write lines of this level and above from now on, where any are written."""
+    _LOG.setLevel(LEVELS[level])
+
+
 def turn() -> None:
     """Write what is due of lines that were only counted; call it every second or so."""
     for output in _outputs():

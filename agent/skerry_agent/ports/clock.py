@@ -2,13 +2,18 @@
 
 import heapq
 import itertools
+import os
 import queue
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 PLAUSIBLE_WALL_S = 1_700_000_000.0
 """A clock before 2023 has never been set, so nothing counts as expired by it."""
 
+
+_ZONES = Path("/usr/share/zoneinfo")
+_SYSTEM_ZONE = os.environ.get("TZ")
 
 TOLERATED_S = 300.0
 """By so much this device's clock may differ from the host's, and is still gone by."""
@@ -33,6 +38,25 @@ class HostOffset:
         if self._offset_s and abs(wall - monotonic - self._apart) > TOLERATED_S:
             self._offset_s = 0.0
         return wall + self._offset_s
+
+
+def has_time_zone(name: str) -> bool:
+    """Whether this machine knows a time zone, as tzfile(5); the C library takes UTC for one that it does not."""
+    try:
+        with (_ZONES / name).open("rb") as file:
+            return file.read(4) == b"TZif"
+    except OSError:
+        return False
+
+
+def use_time_zone(name: str | None) -> None:
+    """Go by a time zone from now on, in local times of this process and of those that it starts; None: the system's."""
+    wanted = name or _SYSTEM_ZONE
+    if wanted is None:
+        os.environ.pop("TZ", None)
+    else:
+        os.environ["TZ"] = wanted
+    time.tzset()
 
 
 class _Timer:

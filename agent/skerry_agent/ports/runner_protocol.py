@@ -29,50 +29,12 @@ from msgspec import Raw, Struct
 
 from skerry_agent.ports.api_access import ApiAccess
 from skerry_agent.wire.engines import EngineName
+from skerry_agent.wire.inputs import CameraSource, DirectorySource, InputSourceSpec, ReplaySource
 from skerry_agent.wire.manifest import Bundle
 from skerry_agent.wire.names import ReleaseName
 from skerry_agent.wire.sketch import Sketch
 
-
-class ReplaySource(Struct, frozen=True, tag="replay"):
-    """Feed the `inputs` array of an .npz file in a loop at `rate_hz`."""
-
-    path: str
-    rate_hz: float = 10.0
-
-    @property
-    def label(self) -> str:
-        """What it is called in issues."""
-        return f"replay source {self.path}"
-
-
-class DirectorySource(Struct, frozen=True, tag="directory"):
-    """Feed each .npy file (one raw sample) that appears in a folder, then move it to `done/` or `bad/` in it."""
-
-    path: str
-    poll_s: float = 0.5
-
-    @property
-    def label(self) -> str:
-        """What it is called in issues."""
-        return f"watched folder {self.path}"
-
-
-class CameraSource(Struct, frozen=True, tag="camera"):
-    """Feed RGB frames of a V4L2 camera (`/dev/video0`) or of a video file, at most `rate_hz` of them each second."""
-
-    path: str = "/dev/video0"
-    rate_hz: float = 10.0
-    width: int | None = None
-    height: int | None = None
-
-    @property
-    def label(self) -> str:
-        """What it is called in issues."""
-        return f"camera source {self.path}"
-
-
-InputSourceSpec = ReplaySource | DirectorySource | CameraSource
+__all__ = ["CameraSource", "DirectorySource", "InputSourceSpec", "ReplaySource"]
 
 
 class Job(Struct, frozen=True):
@@ -135,8 +97,8 @@ class Ready(Struct, frozen=True, tag="proved"):
 class Refused(Struct, frozen=True, tag="refused"):
     """Not fit to serve, or no longer: an accelerator can be lost at any time.
 
-    `code` is one of load_failed, damaged, no_accelerator, golden_mismatch, invalid_output and constant_output; runners
-    of earlier releases also say source_failed.
+    `code` is one of load_failed, damaged, golden_mismatch, invalid_output and constant_output, or of
+    `wire.accelerators`; runners of earlier releases also say source_failed.
     """
 
     code: str

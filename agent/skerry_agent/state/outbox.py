@@ -27,6 +27,10 @@ class Outbox:
         with contextlib.suppress(OSError):  # a disk that cannot be read now may be later
             self._look()
 
+    def limit(self, max_bytes: int, max_reports: int) -> None:
+        """Keep so much, from the next report on."""
+        self._max_bytes, self._max_reports = max_bytes, max_reports
+
     def _look(self) -> None:
         """Find what waits from before; what a crash tore is removed.
 

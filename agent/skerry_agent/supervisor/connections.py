@@ -53,6 +53,21 @@ class DeviceLink:
         """Whom to tell that the broker has taken a message."""
         self._acked = acked
 
+    def relocate(self, broker: BrokerUrl, *, metered: bool) -> None:
+        """The broker is elsewhere: leave the connections that there are, and make those of the old way anew.
+
+        That of an identity is made by `operate`.
+        """
+        self.place = replace(self.place, broker=broker, metered=metered)
+        self._open = False
+        if self._link is not None:
+            self._connections += self._link.connection
+            self._link.stop()
+            self._link = None
+        if self._old is not None:
+            self._leave_old()
+            self._connect_old()
+
     # -- the port `Connections` ----------------------------------------------------------------------------------------
 
     def operate(self, credentials: Credentials, events: Events) -> MqttLink:

@@ -13,10 +13,11 @@ import stat
 from pathlib import Path
 
 from skerry_agent import log
-from skerry_agent.config import AUTO, LOOPBACK, MAX_SOCKET_PATH, AgentConfig, parse_listen
+from skerry_agent.config import AUTO, LOOPBACK, MAX_SOCKET_PATH, AgentConfig
 from skerry_agent.deployment.launcher import Listeners
 from skerry_agent.state.ports import KeptPorts
 from skerry_agent.supervisor.port_holder import holder_of
+from skerry_agent.wire.settings import parse_listen
 
 BACKLOG = 512
 PORTS = range(8000, 9000)
@@ -26,12 +27,18 @@ PORTS = range(8000, 9000)
 class ModelListeners:
     """The sockets of one model. `issues` has a line for each that cannot be had now."""
 
-    def __init__(self, config: AgentConfig, model: str, ports: KeptPorts) -> None:
+    def __init__(self, config: AgentConfig, model: str, ports: KeptPorts, before: Listeners | None = None) -> None:
+        """`before` are sockets of this model whose Unix socket stays in use."""
         self._config, self._model, self._ports = config, model, ports
         self._tcp_issue: str | None = None
         self._unix_issue: str | None = None
-        unix = self._open_unix()
-        regions = os.fdopen(os.memfd_create(f"skerry-regions-{model}"), "r+b", buffering=0) if unix else None
+        self._before = before
+        self.errno = 0
+        unix = before.unix if before is not None else self._open_unix()
+        if before is not None:
+            regions = before.regions
+        else:
+            regions = os.fdopen(os.memfd_create(f"skerry-regions-{model}"), "r+b", buffering=0) if unix else None
         section = config.model(model)
         open_to_all = section.access.issue()
         self._open_issue = f"models.{model}.http: {section.http}: {open_to_all}" if open_to_all else None
@@ -41,6 +48,20 @@ class ModelListeners:
     def issues(self) -> tuple[str, ...]:
         """For status and twin."""
         return tuple(issue for issue in (self._tcp_issue, self._unix_issue, self._open_issue) if issue)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why there is no TCP socket that listens."""
+        return self._tcp_issue
+
+    def elsewhere(self, config: AgentConfig) -> "ModelListeners":
+        """The same with the TCP socket of another configuration; `refusal` says why that cannot be had."""
+        return ModelListeners(config, self._model, self._ports, self.sockets)
+
+    def close_tcp(self) -> None:
+        """Give the port back; runners that still hold the socket answer what they have taken."""
+        if self.sockets.tcp is not None:
+            self.sockets.tcp.close()
 
     def retry(self) -> bool:
         """Try again to listen on what could not be had; True when that has worked."""
@@ -59,6 +80,9 @@ class ModelListeners:
         address = self._config.model(self._model).http
         if address is None:
             return None
+        held = self._held()
+        if held is not None:
+            return held
         try:
             listener = socket.socket(socket.AF_INET6 if address.startswith("[") else socket.AF_INET)
         except OSError as error:
@@ -68,8 +92,15 @@ class ModelListeners:
         try:
             self._listen(listener)
         except OSError as error:
-            self._tcp_issue = self._issue_of(error)
+            self.errno, self._tcp_issue = error.errno or 0, self._issue_of(error)
         return listener
+
+    def _held(self) -> socket.socket | None:
+        """The socket of before, where it listens just where this one shall: nobody can have the port twice."""
+        tcp, where = self._before.tcp if self._before is not None else None, self._where()
+        if tcp is None or where is None or not tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return None
+        return tcp.dup() if tcp.getsockname()[:2] == where else None
 
     def _listen(self, listener: socket.socket) -> None:
         """Raises `OSError`."""

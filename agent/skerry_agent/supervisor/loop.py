@@ -42,6 +42,7 @@ from skerry_agent.supervisor.report import EnergyStatus, FactoryStatus, LocalSta
 from skerry_agent.supervisor.report_interval import ReportInterval
 from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.results import ResultSender
+from skerry_agent.supervisor.settings_keeper import SettingsKeeper
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.supervisor.telemetry_reports import TelemetryReports
 from skerry_agent.supervisor.upgrades import Upgrades
@@ -66,17 +67,19 @@ class Supervisor:
         self.identity: Callable[[], IdentityStatus | None] = lambda: None
         self.identity_issues: Callable[[], tuple[str, ...]] = tuple
         self.on_desired: Callable[[Desired], None] = lambda _desired: None
+        self.reconnect: Callable[[], None] = lambda: None
         self._report_due = False
         self._keys = WatchedKeys(config, processes)
         self._queue, self._link, self._processes = queue, link, self._keys
         state = config.state_dir
         self._orders = Orders(self.device, state, self._processes, queue, self._changed, self._keys.first_look)
-        outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
-        self._report_sender = ReportSender(outbox, link, self.device, state / "outbox" / "receipts")
+        self.settings: SettingsKeeper | None = None
+        self._outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
+        self._report_sender = ReportSender(self._outbox, link, self.device, state / "outbox" / "receipts")
         self._results = ResultSender(link, self.device)
         self._telemetry = Telemetry(self.device, boot, queue, meters)
-        interval = ReportInterval(config.agent, queue.monotonic)
-        self._reports = TelemetryReports(self._telemetry, self._report_sender, interval, queue, self._pids)
+        self._interval = ReportInterval(config.agent, queue.monotonic)
+        self._reports = TelemetryReports(self._telemetry, self._report_sender, self._interval, queue, self._pids)
         self._blobs = BlobStore(state / "blobs")
         self._folders = BundleFolders(state / "bundles", config.factory_dir)
         self._context = self._device_context(meters)
@@ -166,6 +169,35 @@ class Supervisor:
             part.device = device
         self._orders.enrolled_as = incarnation
 
+    def use(self, config: AgentConfig) -> None:
+        """Work by another configuration, in all that takes neither a runner nor a connection."""
+        self.config = self._context.config = config
+        agent = config.agent
+        self._interval.use(agent)
+        self._outbox.limit(agent.outbox_bytes, agent.outbox_reports)
+        self._order_request.use(metered=agent.metered)
+        for unit in self._units.values():
+            unit.use_limits()
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """The models of this device."""
+        return self._units
+
+    @property
+    def listeners(self) -> dict[str, ModelListeners]:
+        """Where each of them is served."""
+        return self._listeners
+
+    def report_now(self) -> tuple[str, int]:
+        """Make a telemetry report now; its boot and sequence, by which the host names it once it is stored."""
+        self._reports.put(most_quiet_s=0.0)
+        return self.boot, self._telemetry.newest
+
+    def leave_broker(self) -> None:
+        """Say goodbye to the broker: the next connection is to another."""
+        self._say_state(online=False)
+
     def identity_changed(self) -> None:
         """There is something to show of this device's identity."""
         self._changed()
@@ -182,6 +214,8 @@ class Supervisor:
         self.upgrades.link_up()
         self._report_sender.link_up()
         self._results.link_up()
+        if self.settings is not None:
+            self.settings.link_up()
         self._changed()
 
     def message(self, topic: str, payload: bytes) -> None:
@@ -192,6 +226,8 @@ class Supervisor:
             self._orders.command_message(payload, self._run_command, self._reply)
         elif topic == topics.receipt(self.device):
             self._report_sender.receipt(payload)
+            if self.settings is not None:
+                self.settings.receipt(payload)
         else:
             for unit in self._units.values():
                 if unit.transfer is not None:
@@ -218,6 +254,8 @@ class Supervisor:
         for model in set(self._units) - {a.model for a in desired.assignments}:
             self._units[model].withdraw()
         self.upgrades.order(desired.agent)
+        if self.settings is not None:
+            self.settings.order(desired.settings)
         self.on_desired(desired)
         self._changed()
 
@@ -312,6 +350,7 @@ class Supervisor:
             version=__version__,
             upgrade=self.upgrades.report(),
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
+            settings=self.settings.report() if self.settings is not None else None,
         )
 
     # -- reporting -----------------------------------------------------------------------------------------------------
@@ -341,6 +380,7 @@ class Supervisor:
             manifest_schema=schemas.NEWEST,
             upgrade=self.upgrades.report(),
             facts=self._facts.facts(None),
+            settings=self.settings.report() if self.settings is not None else None,
         )
         token = self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
         self.upgrades.reported(token)
@@ -355,6 +395,7 @@ class Supervisor:
             self._supply.issue,
             self._link.issue,
             self._ports.issue,
+            self.settings.issue if self.settings is not None else None,
             *self.identity_issues(),
             *self.upgrades.issues,
         )
@@ -371,6 +412,10 @@ class Supervisor:
         if self._link.issue not in {None, *self._issue_log.said}:
             self._changed()
         self._resume_orders()
+        if self.settings is not None:
+            self.settings.check()
+        for unit in self._units.values():
+            unit.exchange_runner()
         for listeners in self._listeners.values():
             if listeners.retry():
                 self._changed()

@@ -16,12 +16,16 @@ class OrderRequest:
 
     def __init__(self, device: str, link: Link, clock: Clock, *, metered: bool) -> None:
         self.device, self._link, self._clock = device, link, clock
+        self._next: Timer | None = None
+        self.use(metered=metered)
+
+    def use(self, *, metered: bool) -> None:
+        """Pause as such a link allows, from the next connection on."""
         usual, sparing = (
             (FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH),
             (METERED_FIRST_ASK_S, METERED_LAST_ASK_S, METERED_ASK_GROWTH),
         )
         self._first_s, self._last_s, self._growth = sparing if metered else usual
-        self._next: Timer | None = None
 
     def begin(self) -> None:
         """There is a new connection: ask now, and again after short pauses."""

@@ -8,6 +8,7 @@ from skerry_agent.deployment.unit import Unit
 from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.machine.records import Deployment, Record, Slot
 from skerry_agent.supervisor.results import ResultsSent
+from skerry_agent.wire.settings import SettingsReport
 from skerry_agent.wire.telemetry import MeasurementSource
 from skerry_agent.wire.twin import DeploymentReport, ModelReport, RuntimeReport, SlotReport
 from skerry_agent.wire.upgrades import UpgradeReport
@@ -56,6 +57,7 @@ class LocalStatus(Struct, frozen=True):
     identity: IdentityStatus | None = None
     version: str = ""
     upgrade: UpgradeReport | None = None
+    settings: SettingsReport | None = None
 
 
 def model_report(unit: Unit) -> ModelReport:

@@ -22,10 +22,14 @@ class ReportInterval:
 
     def __init__(self, section: AgentSection, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
+        self._watched_until = self._on_trial_until = 0.0
+        self.use(section)
+
+    def use(self, section: AgentSection) -> None:
+        """Go by these values from now on."""
         self._usual_s = section.telemetry_interval_s * (METERED_INTERVALS if section.metered else 1)
         self._live_s = min(section.live_interval_s, self._usual_s)
         self._after_trial_s = 0.0 if section.metered else AFTER_TRIAL_S
-        self._watched_until = self._on_trial_until = 0.0
 
     @property
     def live(self) -> bool:

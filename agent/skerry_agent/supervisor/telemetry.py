@@ -30,6 +30,11 @@ class Telemetry:
         self._work: dict[tuple[str, str], Work] = {}
         self._started, self._started_at = self._clock.wall(), self._clock.monotonic()
 
+    @property
+    def newest(self) -> int:
+        """The sequence of the newest report."""
+        return self._sequence - 1
+
     def heartbeat(
         self, model: str, release: str, load_us: float | None, heartbeat: Heartbeat, *, accelerated: bool = False
     ) -> None:

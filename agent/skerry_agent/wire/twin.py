@@ -19,6 +19,7 @@ from skerry_agent.wire.policies import Outcome as Outcome  # noqa: PLC0414
 from skerry_agent.wire.policies import Transfer as Transfer  # noqa: PLC0414
 from skerry_agent.wire.policies import TransferPolicy as TransferPolicy  # noqa: PLC0414
 from skerry_agent.wire.refusals import RefusedOrder
+from skerry_agent.wire.settings import SettingsOrder, SettingsReport
 from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.upgrades import AgentOrder, UpgradeReport
 
@@ -57,6 +58,7 @@ class Desired(Struct, frozen=True):
     `incarnation` names the state folder that it is meant for, of a device that has enrolled with it; others get none.
     A model that is not assigned stays as it is, unless `removed` names it; older agents keep it all the same. `offer`
     stands until a device that has no identity has one. `agent`: None where it is to stay the agent that it is.
+    `settings` are what is set from afar; without, a device keeps what it has.
     """
 
     device: DeviceId
@@ -68,6 +70,7 @@ class Desired(Struct, frozen=True):
     removed: Annotated[tuple[ModelName, ...], Meta(max_length=16)] = ()
     offer: Offer | None = None
     agent: AgentOrder | None = None
+    settings: SettingsOrder | None = None
 
 
 class Command(Struct, frozen=True):
@@ -162,6 +165,7 @@ class Reported(Struct, frozen=True):
     `patch_format` is the newest version of the patch format that it applies; agents that do not say know only 1.
     So does `manifest_schema` of the newest schema of a manifest that it reads (`schemas`).
     `refused` are the orders that it refused last (`refusals`), oldest first. `facts`: what it is (`admission`).
+    `settings` is what became of those that were set from afar; agents that do not know any say nothing of them.
     """
 
     device: DeviceId
@@ -178,6 +182,7 @@ class Reported(Struct, frozen=True):
     manifest_schema: Count = 1
     upgrade: UpgradeReport | None = None
     facts: DeviceFacts | None = None
+    settings: SettingsReport | None = None
 
 
 class DeviceState(Struct, frozen=True):

@@ -30,6 +30,8 @@ from skerry_host.cli.device_revocation import rename, retag, retire, revoke
 from skerry_host.cli.device_row import FIELDS, REPORTED_FIELDS, device_row
 from skerry_host.cli.listing import PAGE, ListOptions, Part, Row, list_options, none_yet, part
 from skerry_host.cli.plane import connection, known, plane_now
+from skerry_host.cli.settings import commands as settings_commands
+from skerry_host.cli.settings import summary
 from skerry_host.fleet.device import Device
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views.gather import deployments_of, device_views
@@ -68,6 +70,7 @@ for command in (
     retire,
     rename,
     retag,
+    *settings_commands("device"),
 ):
     device.add_command(command)
 device.add_command(claims_command, "claims")
@@ -229,7 +232,10 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
         lines.append(f"its figures are not of now: they came {ago(view.measured, now)}")
     for model in view.models:
         newest = model.newest
-        lines.append(f"{model.model}: {model.release or '-'} ({_state(model)}), previous {model.previous or '-'}")
+        runs = _with_runtime(model.release, model.runtime)
+        before = _with_runtime(model.previous, model.previous_runtime)
+        gone = ", its runtime is gone: the base environment's stands in" if model.runtime_gone else ""
+        lines.append(f"{model.model}: {runs} ({_state(model)}{gone}), previous {before}")
         if newest:
             p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
             rate = f"{newest.inferences_per_s:.1f} inferences/s{_energy(newest, model)}{_errors(model)}"
@@ -237,6 +243,11 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
     lines += [
         f"{s.name} {reading(s.value, s.unit, s.relative_uncertainty)} ({s.source}: {s.method})" for s in view.samples
     ]
+    if view.settings.outcome:
+        differ = (
+            f", {view.settings.differing} differ: `skerry device settings {view.id}`" if view.settings.differing else ""
+        )
+        lines.append(f"settings from afar: {summary(view.settings)}{differ}")
     lines += [f"issue: {label(issue)}" for issue in view.issues[:MOST_ISSUES]]
     if len(view.issues) > MOST_ISSUES:
         lines.append(f"and {len(view.issues) - MOST_ISSUES} more issues: `skerry device show {view.id} --json`")
@@ -244,6 +255,10 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
         dropped = f"{view.outbox_dropped} dropped by the device since its start"
         lines.append(f"telemetry reports: {view.reports_missing} missing, lost or still on the device; {dropped}")
     return lines
+
+
+def _with_runtime(release: str | None, runtime: str) -> str:
+    return f"{release} with runtime {safe(runtime)}" if release and runtime else release or "-"
 
 
 def _state(model: "ModelView") -> str:

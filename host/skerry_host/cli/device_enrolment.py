@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace as replace_place
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from skerry_host import dates
 from skerry_host.boards import Board, list_boards, load_board
 from skerry_host.cli.common import ago, emit, json_option, registry, safe, table, warn
 from skerry_host.cli.device_access import device_access
-from skerry_host.cli.image_options import ImageOrder, image_options, prepared, rehearsal
+from skerry_host.cli.image_options import ImageOrder, Images, image_options, prepared, rehearsal
 from skerry_host.fleet.batch import BatchError, Entry, read_batch
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
@@ -25,7 +24,6 @@ from skerry_host.plane.broker.connection import address
 from skerry_host.plane.broker.listening import only_this_machine
 from skerry_host.plane.enrolment import arriving
 from skerry_host.plane.enrolment.arriving import NewRecord
-from skerry_host.plane.provision import Place
 from skerry_host.plane.registry.records import claims, devices
 from skerry_host.plane.registry.records.claims import Claim, Wanted
 
@@ -77,27 +75,33 @@ def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool,
     hardware = load_board(given["board"] or _board_of(home, name, replace=given["replace"]))
     device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
     order = ImageOrder.of(given, out=out is not None)
-    place = Place(out or home.devices / name, hardware, name)
-    folder, again = place.folder, (place.folder / "agent.toml").is_file()
+    folder = out or home.devices / name
+    again = (folder / "agent.toml").is_file()
     broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
     enrols = enrolment is not None and not given["credentials"]
     with registry(home) as opened:
         if order.complete:
             with rehearsal(opened) as session:
                 _record(session, device, given, enrols=enrols)
-        with prepared(home, order, [hardware]) as ordered, opened.write() as session:
-            claim = _record(session, device, given, enrols=enrols)
-            place = replace_place(place, ordered=ordered[hardware.name])
-            if claim is None:
-                provisioning.write_folder(home, place, device_access(home, name, given["broker"], given["credentials"]))
-            else:
-                image = _image(session, home, claim, (broker, enrolment or ""))
-                provisioning.write_claim_folder(home, place, image)
-            tags = tuple(devices.find(session, name).tags)
+        with prepared(home, order, [hardware]) as images:
+            with opened.write() as session:
+                claim = _record(session, device, given, enrols=enrols)
+                place = images.place(folder, hardware, name)
+                if claim is None:
+                    access = device_access(home, name, given["broker"], given["credentials"])
+                    files = provisioning.device_files(home, place, access)
+                else:
+                    image = _image(session, home, claim, (broker, enrolment or ""))
+                    files = provisioning.claim_files(home, place, image)
+                images.write(place, files)
+                tags = tuple(devices.find(session, name).tags)
+            images.keep()
     shown, install = without_password(broker), provisioning.install_command(hardware)
     data = {"id": name, "board": hardware.name, "tags": sorted(tags), "folder": str(folder), "broker": shown}
     until = {"claim": claim.name, "expires": claim.expires} if claim else {}
     lines = _provisioned(name, folder, install, claim, shown)
+    if order.complete:
+        lines[2:] = _on_the_board(folder, order, images)
     if again:
         lines.append(f"added to its agent.toml before? carry it over from {provisioning.kept_before(folder)}")
     emit(data | until | {"install": install}, as_json, lambda: "\n".join(lines))
@@ -129,6 +133,17 @@ def _provisioned(name: str, folder: Path, install: str, claim: Claim | None, bro
         waits or is_enrolled,
         f"here:       skerry-agent run --config {folder}/agent.toml",
         f"elsewhere:  copy that folder, then: {safe(install)} && skerry-agent run --config {folder.name}/agent.toml",
+    ]
+
+
+def _on_the_board(folder: Path, order: ImageOrder, images: Images) -> list[str]:
+    """What to do with an image folder."""
+    if order.boot is not None:
+        return [f"put into {order.boot}: the board runs it at its first boot, by {images.started_by}"]
+    return [
+        f"elsewhere:  copy that folder, then as root and without a network: sh {folder.name}/first-boot.sh",
+        f"            or, with an agent that is there: skerry-agent run --config {folder.name}/agent.toml",
+        f"to print:   {folder}/steps.html",
     ]
 
 
@@ -164,15 +179,20 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
             with rehearsal(opened) as session:
                 _claim(session, entries, hardware, (given, days))
                 _require_free(out)
-        with prepared(home, order, hardware) as ordered, opened.write() as session:
-            made = _claim(session, entries, hardware, (given, days))
-            _require_free(out)  # now that no other command can write its claim there
-            image = _image(session, home, made, (broker, enrolment))
-            for board, folder in zip(hardware, folders, strict=True):
-                place = Place(folder, board, None, ordered[board.name])
-                provisioning.write_claim_folder(home, place, image)
+        with prepared(home, order, hardware) as images:
+            with opened.write() as session:
+                made = _claim(session, entries, hardware, (given, days))
+                _require_free(out)  # now that no other command can write its claim there
+                image = _image(session, home, made, (broker, enrolment))
+                for board, folder in zip(hardware, folders, strict=True):
+                    place = images.place(folder, board)
+                    images.write(place, provisioning.claim_files(home, place, image))
+            images.keep()
     data = {"claim": made.name, "count": made.count, "expires": made.expires, "folders": list(map(str, folders))}
-    emit(data | {"devices": [each.id for each in entries]}, as_json, lambda: "\n".join(_claimed(made, folders)))
+    lines = _claimed(made, folders)
+    if order.complete:
+        lines[-2:-1] = _on_each_board(order, images)
+    emit(data | {"devices": [each.id for each in entries]}, as_json, lambda: "\n".join(lines))
     _warn_of_loopback(folders[0], broker)
 
 
@@ -183,6 +203,16 @@ def _claimed(made: Claim, folders: Sequence[Path]) -> list[str]:
         *(f"folder for {folder.name}: {folder}" if len(folders) > 1 else f"folder: {folder}" for folder in folders),
         "on each board: skerry-agent run --config FOLDER/agent.toml; then look at `skerry device pending`",
         f"whoever has the folder may ask; `skerry device claims --close {made.number}` ends that",
+    ]
+
+
+def _on_each_board(order: ImageOrder, images: Images) -> list[str]:
+    then = "then look at `skerry device pending`"
+    if order.boot is not None:
+        return [f"put into {order.boot}: each board runs it at its first boot, by {images.started_by}; {then}"]
+    return [
+        f"on each board, as root and without a network: sh FOLDER/first-boot.sh; {then}",
+        "to print: FOLDER/steps.html",
     ]
 
 

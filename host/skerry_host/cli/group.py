@@ -9,6 +9,7 @@ import click
 
 from skerry_host.cli.common import emit, json_option, registry, table
 from skerry_host.cli.listing import PAGE, ListOptions, list_options, none_yet, part
+from skerry_host.cli.settings import commands as settings_commands
 from skerry_host.fleet.group import parse, select
 from skerry_host.plane.registry.records import devices
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def group() -> None:
-    """Create, list and show groups of devices."""
+    """Create, list, show and set groups of devices."""
+
+
+for command in settings_commands("group"):
+    group.add_command(command)
 
 
 @group.command()

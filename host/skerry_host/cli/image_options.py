@@ -15,8 +15,11 @@ import click
 from skerry_host.boards import Board
 from skerry_host.home import Home
 from skerry_host.image import factory
-from skerry_host.image.request import Ordered
+from skerry_host.image.boot import BootTarget, boot_target
+from skerry_host.image.request import ImageFile, Ordered
 from skerry_host.image.wheels.choose import Sources, extras_of, require_wheels, wheelhouse
+from skerry_host.plane import provision as provisioning
+from skerry_host.plane.provision import Place
 from skerry_host.release.store import Store
 from skerry_host.systems import chosen_systems
 
@@ -83,21 +86,54 @@ def rehearsal(opened: "Registry") -> Iterator["Session"]:
         raise _Undone
 
 
+class Images:
+    """The folders of a command, and the boot partition that one of them goes into."""
+
+    def __init__(self, ordered: dict[str, Ordered | None], boot: BootTarget | None) -> None:
+        self._ordered, self._boot = ordered, boot
+        self.started_by = ""
+
+    def place(self, folder: Path, board: Board, device: str | None = None) -> Place:
+        """A folder for boards of a kind, with what was prepared for it."""
+        return Place(folder, board, device, self._ordered[board.name])
+
+    def write(self, place: Place, files: list[ImageFile]) -> None:
+        """Write a folder, and try the boot partition. Raises `FolderError`, `BootError`: then neither is written."""
+        if self._boot is not None:
+            self.started_by = self._boot.put(files)
+        provisioning.write_files(place, files)
+
+    def keep(self) -> None:
+        """Keep the boot partition, once the registry has what is in it. Raises `BootError`."""
+        if self._boot is not None:
+            self._boot.keep()
+
+
 @contextmanager
-def prepared(home: Home, order: ImageOrder, boards: Sequence[Board]) -> Iterator[dict[str, Ordered | None]]:
-    """By board's name, what its folder is to hold: wheels are there, factory releases exported while this lasts.
+def prepared(home: Home, order: ImageOrder, boards: Sequence[Board]) -> Iterator[Images]:
+    """What the folders are to hold: wheels are there, factory releases and the boot partition's copy while this lasts.
 
     Raises `ImageError`, `SystemsError`, `ReleaseError`, `StoreError`.
     """
     if not order.complete:
-        yield dict.fromkeys(board.name for board in boards)
+        yield Images(dict.fromkeys(board.name for board in boards), None)
         return
     if order.boot is not None and len(boards) > 1:
-        raise click.UsageError("--boot is for one kind of boards", click.get_current_context())
+        why = f"--boot is for one kind of boards, these are {', '.join(board.name for board in boards)}"
+        raise click.UsageError(why, click.get_current_context())
     for board in boards:
         require_wheels(board, chosen_systems(board.name, board.arch, order.systems))
-    with tempfile.TemporaryDirectory(prefix="skerry-image-") as scratch:
-        yield {board.name: _ordered(home, order, board, Path(scratch) / board.name) for board in boards}
+    with tempfile.TemporaryDirectory(prefix="skerry-image-") as scratch, _boot(order) as boot:
+        yield Images({board.name: _ordered(home, order, board, Path(scratch) / board.name) for board in boards}, boot)
+
+
+@contextmanager
+def _boot(order: ImageOrder) -> Iterator[BootTarget | None]:
+    if order.boot is None:
+        yield None
+        return
+    with boot_target(order.boot) as target:
+        yield target
 
 
 def _ordered(home: Home, order: ImageOrder, board: Board, scratch: Path) -> Ordered:

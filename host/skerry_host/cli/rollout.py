@@ -1,14 +1,16 @@
 """`skerry rollout`: plan, start, watch and abort rollouts."""
 
-import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.hours import parse_hours
 from skerry_agent.wire.twin import Fallback, TransferPolicy
 from skerry_host.cli.chosen import EXIT_STATUS, Chosen, chosen_devices, of_all, refused_lines
 from skerry_host.cli.common import ago, console, emit, emit_json, json_option, registry, safe, size, styled, table, warn
@@ -25,11 +27,12 @@ from skerry_host.plane.views.admission import admission_lines
 from skerry_host.plane.views.gather import ROLLOUT_PAGE, rollout_view
 from skerry_host.plane.views.labels import because, label, transports
 from skerry_host.plane.views.plane_state import PlaneView
+from skerry_host.release.runtime_choice import RuntimeChoice
+from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
-    from rich.table import Table
     from rich.text import Text
 
     from skerry_agent.wire.manifest import Release
@@ -53,11 +56,10 @@ def _hours(_context: click.Context, _option: click.Parameter, text: str | None) 
     """`22:00-05:30` in minutes after midnight."""
     if text is None:
         return None
-    matched = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)", text)
-    if matched is None or matched.group(1, 2) == matched.group(3, 4):
-        raise click.BadParameter(f"{text!r} is not a time window; write for instance 22:00-05:30")
-    start_hour, start_minute, end_hour, end_minute = map(int, matched.groups())
-    return 60 * start_hour + start_minute, 60 * end_hour + end_minute
+    try:
+        return parse_hours(text)
+    except WireError:
+        raise click.BadParameter(f"{text!r} is not a time window; write for instance 22:00-05:30") from None
 
 
 @click.group()
@@ -89,28 +91,39 @@ def rollout() -> None:
     default=0.0,
     help="Maximum fraction of devices that may fail, from 0 to 1 [0].",
 )
+@click.option(
+    "--runtime",
+    default="",
+    metavar="NAME@V",
+    help="What the devices are to run it with, or `base` [each keeps what it has].",
+)
 @click.option("--wait", is_flag=True, help="Wait until the rollout has ended; exit 1 unless it succeeded.")
 @json_option
-def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, as_json: bool, **limits: Any) -> int:
+def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, as_json: bool, **options: Any) -> int:
     """Start a rollout of RELEASE (model@version) to a group or to single devices.
+
+    With --runtime a device is moved to the release and the runtime; one that runs the release already, by the runtime
+    alone. A rollback brings the runtime of before back, too.
 
     It is for every device that can run the release; the others are counted by reason and listed, each with its own.
     Devices of which something is not known that the release needs are ordered, and counted, too.
     """
     home = open_home()
-    manifest = Store(home.store).release(release)
+    store, runtime = Store(home.store), options.pop("runtime")
+    manifest, choice = store.release(release), _runtime_choice(store, runtime)
     with registry(home) as opened:
         with opened.write() as session:
             chosen = chosen_devices(session, group, names)
-            able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused)
+            able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused, choice)
             known = intake.admission(able)
-            request = _request(manifest, able, known, (chosen.selection, _policy(**limits)))
+            request = _request(manifest, able, known, (chosen.selection, _policy(**options), runtime))
             started = intake.start_rollout(session, request, time.time())
             plane = None if wait else plane_now(session)
         if plane is not None:
             data = {"rollout": started, "release": release, "devices": list(able.done)}
             more = {"refused": able.refused, "admission": known, "plane": plane}
-            emit(data | more, as_json, lambda: "\n".join(_started(f"rollout {started}: {release}", chosen, able)))
+            head = f"rollout {started}: {release}{f' with {runtime}' if runtime else ''}"
+            emit(data | more, as_json, lambda: "\n".join(_started(head, chosen, able)))
             return able.exit_code
         warn(() if as_json else [*admission_lines(known), *refused_lines("left out", able.refused)])
         view = _ended(opened, started)
@@ -119,11 +132,21 @@ def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, a
 
 
 def _request(
-    manifest: "Release", able: "Several[tuple[Device, Fit]]", known: "Admission", of: tuple[str, Policy]
+    manifest: "Release", able: "Several[tuple[Device, Fit]]", known: "Admission", of: tuple[str, Policy, str]
 ) -> intake.RolloutRequest:
-    """What was asked for, with the targets that fit; `of` is the selection in words, and the policy."""
+    """What was asked for, with the targets that fit; `of` is the selection in words, the policy, and the runtime."""
+    selection, policy, runtime = of
     targets = {name: fits.target for name, (_, fits) in able.done.items() if fits.target is not None}
-    return intake.RolloutRequest(manifest, [each for each, _ in able.done.values()], *of, targets, known)
+    runtimes = {name: (fits.runtime, fits.runtime_bytes) for name, (_, fits) in able.done.items()}
+    those = [each for each, _ in able.done.values()]
+    return intake.RolloutRequest(manifest, those, selection, policy, targets, known, runtime, runtimes)
+
+
+def _runtime_choice(store: Store, wanted: str) -> RuntimeChoice:
+    """What --runtime asks for. Raises `ReleaseError` where there is no such runtime."""
+    choice = RuntimeChoice(RuntimeStore(store), wanted)
+    choice.check()
+    return choice
 
 
 def _started(head: str, chosen: Chosen, able: "Several[Any]") -> list[str]:
@@ -141,17 +164,23 @@ def _with_refused(view: "RolloutView", refused: "tuple[Refusal, ...]") -> dict[s
 @click.argument("release")
 @click.option("--group", help="The devices of a group.")
 @click.option("--device", "names", multiple=True, help="A device; may be given several times.")
+@click.option(
+    "--runtime",
+    default="",
+    metavar="NAME@V",
+    help="What the devices are to run it with, or `base` [each keeps what it has].",
+)
 @json_option
-def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool) -> int:
+def plan(release: str, group: str | None, names: tuple[str, ...], runtime: str, as_json: bool) -> int:
     """Show how many bytes each device would download for RELEASE, by patch or in full, and who is left out and why.
 
     Starts nothing.
     """
     store = Store(open_home().store)
-    manifest = store.release(release)
+    manifest, choice = store.release(release), _runtime_choice(store, runtime)
     with registry() as opened, opened.read() as session:
         chosen = chosen_devices(session, group, names)
-        able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused)
+        able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused, choice)
         rows = forecast(session, store, manifest, able.done.values())
     if as_json:
         emit_json([*rows, *able.refused])
@@ -161,15 +190,34 @@ def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool)
     return able.exit_code
 
 
-def _planned(rows: "list[Forecast]") -> "Table":
-    made = table("device", "target", "runs", "transfer", ">bytes", ">of full")
+def _planned(rows: "list[Forecast]") -> "Group":
+    from rich.console import Group  # noqa: PLC0415
+
+    with_runtime = any(row.runtime for row in rows)
+    made = table("device", "target", "runs", "transfer", *(["runtime"] if with_runtime else []), ">bytes", ">of full")
     for row in rows:
-        share = f"{row.bytes_expected / row.full_bytes:.1%}"
-        made.add_row(row.device, row.target, row.holds or "-", row.path, size(row.bytes_expected), share)
+        share = f"{row.bytes_expected / row.full_bytes:.1%}" if row.full_bytes else "-"
+        runtime = [_runtime_cell(row)] if with_runtime else []
+        made.add_row(row.device, row.target, row.holds or "-", row.path, *runtime, size(row.bytes_expected), share)
     total, full = sum(row.bytes_expected for row in rows), sum(row.full_bytes for row in rows)
     made.add_section()
-    made.add_row(f"{len(rows)} devices", "", "", "", size(total), f"{total / full:.1%}" if full else "-")
-    return made
+    blank = [""] * (4 if with_runtime else 3)
+    made.add_row(f"{len(rows)} devices", *blank, size(total), f"{total / full:.1%}" if full else "-")
+    return Group(made, *_rollbacks(rows))
+
+
+def _runtime_cell(row: Forecast) -> str:
+    if not row.runtime:
+        return "base"
+    return f"{row.runtime}, {size(row.runtime_bytes)}" if row.runtime_bytes else f"{row.runtime}, held"
+
+
+def _rollbacks(rows: Sequence[Forecast]) -> list[str]:
+    """What the devices would go back to, where a runtime is part of it: counted."""
+    counts = Counter(row.rollback for row in rows if row.rollback)
+    if all(back.endswith(" with the base runtime") for back in counts) and not any(row.runtime for row in rows):
+        return []
+    return [f"a rollback goes back to {back}: {count} devices" for back, count in counts.most_common()]
 
 
 @rollout.command()
@@ -293,7 +341,8 @@ def _shown(view: "RolloutView", rows: "Sequence[DeploymentView] | None" = None, 
         more = [f"{rest} more devices: `skerry rollout status {view.id} --limit {view.devices}`"] if rest else []
     for row in sorted(rows, key=lambda d: (d.wave, d.device)) if len(rows) == view.devices else rows:
         made.add_row(*_cells(row))
-    head = f"{view.id}  {view.release} for {view.selection}: "
+    with_runtime = f" with {view.runtime}" if view.runtime else ""
+    head = f"{view.id}  {view.release}{with_runtime} for {view.selection}: "
     title = joined(head, styled(label(view.state), "bold"), f" {label(view.reason)}")
     return Group(title, *admission_lines(view.admission), made, *more)
 

@@ -29,6 +29,7 @@ def _settings(request: ImageRequest) -> dict[str, str]:
         "NEEDS_KB": str(needs_kb(request)),
         "WHEELS": hashlib.sha256(wheelhouse.requirements().encode()).hexdigest()[:16],
         "IMPORTS": " ".join(wheelhouse.imports),
+        "EXPIRES": str(int(request.expires)) if request.expires is not None else "",
         **request.extra,
     }
 

@@ -140,10 +140,10 @@ class Image:
 Files = dict[str, tuple[str, int]]
 
 
-def write_folder(home: Home, place: Place, access: Connection) -> list[ImageFile]:
-    """Write agent.toml, trust.json, and what `access` has of a user and password; returns all that was written.
+def device_files(home: Home, place: Place, access: Connection) -> list[ImageFile]:
+    """The files of one device without an identity: agent.toml, trust.json, what `access` has of a user and password.
 
-    Raises `KeyFileError` before anything is written, and `FolderError`.
+    Raises `KeyFileError`, `FolderError`.
     """
     assert place.device is not None
     files: Files = {"trust.json": (_trust(home), PUBLIC)}
@@ -151,13 +151,13 @@ def write_folder(home: Home, place: Place, access: Connection) -> list[ImageFile
         files[CREDENTIALS_FILE] = (f"{access.username}:{access.password}\n", PRIVATE)
     credentials = CREDENTIALS_FILE if access.username is not None else None
     toml = agent_toml(place.device, place.board, str(access.url), credentials, factory=place.factory)
-    return _write_all(place, files | {"agent.toml": (toml, PRIVATE)}, without_password(str(access.url)), None)
+    return _all_files(place, files | {"agent.toml": (toml, PRIVATE)}, without_password(str(access.url)), None)
 
 
-def write_claim_folder(home: Home, place: Place, image: Image) -> list[ImageFile]:
-    """Write what boards of one kind enrol by: the board of one device, or many that the host names.
+def claim_files(home: Home, place: Place, image: Image) -> list[ImageFile]:
+    """The files that boards of one kind enrol by: the board of one device, or many that the host names.
 
-    Raises `KeyFileError` or `AddressError` before anything is written, and `FolderError`.
+    Raises `KeyFileError`, `AddressError`, `FolderError`.
     """
     for url in (image.broker, image.enrolment):
         require_tls(url)
@@ -168,7 +168,15 @@ def write_claim_folder(home: Home, place: Place, image: Image) -> list[ImageFile
         "trust.json": (_trust(home), PUBLIC),
         "agent.toml": (claim_toml(image, place.board, place.device, factory=place.factory), PRIVATE),
     }
-    return _write_all(place, files, image.broker, image)
+    return _all_files(place, files, image.broker, image)
+
+
+def write_files(place: Place, files: list[ImageFile]) -> None:
+    """Write a folder; where one file cannot be written, none stays that was not there before. Raises `FolderError`."""
+    try:
+        image_folder.write_folder(place.folder, files, kept_before(place.folder))
+    except ImageError as error:
+        raise FolderError(error.message, hint=error.hint) from None
 
 
 def kept_before(folder: Path) -> Path:
@@ -183,18 +191,14 @@ def _trust(home: Home) -> str:
     return json.dumps(trust_keys(home.keys), indent=2) + "\n"
 
 
-def _write_all(place: Place, identity: Files, broker: str, image: Image | None) -> list[ImageFile]:
-    """Raises `FolderError`, also where a file that goes along cannot be read."""
-    files = [ImageFile(name, text.encode(), mode=mode) for name, (text, mode) in identity.items()]
+def _all_files(place: Place, identity: Files, broker: str, image: Image | None) -> list[ImageFile]:
+    """Those of the identity, and with an image all others. Raises `FolderError` where one cannot be read."""
+    if place.ordered is None:
+        return [ImageFile(name, text.encode(), mode=mode) for name, (text, mode) in identity.items()]
     try:
-        if place.ordered is not None:
-            files = image_files(_request(place, place.ordered, identity, (broker, image)))
-        image_folder.write_folder(place.folder, files, kept_before(place.folder))
-    except ImageError as error:
-        raise FolderError(error.message, hint=error.hint) from None
+        return image_files(_request(place, place.ordered, identity, (broker, image)))
     except OSError as error:
         raise FolderError(f"cannot read {error.filename}: {error.strerror}", hint="try again") from None
-    return files
 
 
 def _request(place: Place, ordered: Ordered, identity: Files, known: tuple[str, Image | None]) -> ImageRequest:

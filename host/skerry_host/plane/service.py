@@ -44,6 +44,7 @@ from skerry_host.plane.registry.telemetry.port import Retention
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.rollouts.director import Director
 from skerry_host.plane.rollouts.loop import RolloutLoop
+from skerry_host.plane.rollouts.settings import sign_settings
 from skerry_host.plane.views.counters import Counters
 from skerry_host.release import keys
 from skerry_host.release.store import Store
@@ -119,7 +120,7 @@ class Service:
         asked = delivery.retained == 0
         director = Director(keys.load(home.keys, "director"), store, time.time, delivery.http, asked=asked)
         self.ingest = Ingest(registry, time.time)
-        self._home = home
+        self._home, self._director = home, director
         self._probe = Probe(topics.probe(_client_id(home)), self._send_probe)
         self._probed = 0
         subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, topics.ALL_RENEWALS, self._probe.topic)
@@ -184,6 +185,7 @@ class Service:
             self._measure,
             self._note_unreadable,
             self._rollout_loop.tick,
+            self._sign_settings,
             self._publisher.sync,
             self._strays.clear,
         )
@@ -199,6 +201,11 @@ class Service:
     def _note_unreadable(self) -> None:
         while not self.answers.unreadable.empty():
             self._publisher.undeliverable.note_unreadable(self.answers.unreadable.get())
+
+    def _sign_settings(self) -> None:
+        """Some of what people have set since; the others at once after this tick."""
+        if not sign_settings(self._registry, self._director, time.time()):
+            self._wake.set()
 
     def _prune(self) -> None:
         now = time.time()

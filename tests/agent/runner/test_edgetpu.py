@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from skerry_agent.ports import runner_protocol
 from skerry_agent.runner.engines import About, ModelFile, edgetpu, tpu, tpu_probe
 from skerry_agent.runner.errors import EngineError, InferenceError
+from skerry_agent.wire.accelerators import PROBLEMS, library_for
 from tests.kit.tiny_models import infer
 
 RUNTIME = "ai_edge_litert.interpreter"
@@ -26,10 +27,11 @@ def model(tiny, tmp_path):
     return ModelFile(str(tmp_path / "copy" / "model.tflite"))
 
 
-def refusal(model, library, **request) -> str:
+def refusal(model, library, code=None, **request) -> str:
     with pytest.raises(EngineError) as refused:
         tpu_probe.probe(tpu_probe.ProbeRequest(RUNTIME, library, model), **request)
-    assert refused.value.code == "no_accelerator"
+    assert refused.value.code in PROBLEMS
+    assert code in {None, refused.value.code}
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -56,20 +58,62 @@ def test_a_device_that_comes_a_moment_later_is_waited_for(library, model, monkey
 
 
 @pytest.mark.parametrize(
-    ("what", "words"),
+    ("what", "code", "words"),
     [
-        ("none", "no Edge TPU is connected"),
-        ("busy", "Failed to open the device: it is in use"),
-        ("segv_list", "crashes with ai_edge_litert (signal 11)"),
-        ("segv_delegate", "crashes with ai_edge_litert (signal 11)"),
-        ("segv_load", "crashes with ai_edge_litert (signal 11)"),
-        ("hang", "did not answer"),
+        ("none", "device_absent", "no Edge TPU is connected"),
+        ("busy", "device_busy", "Failed to open the device: it is in use"),
+        ("segv_list", "driver_crashes", "crashes with ai_edge_litert (signal 11) as it looks for devices"),
+        ("segv_delegate", "driver_crashes", "crashes with ai_edge_litert (signal 11)"),
+        ("segv_load", "driver_for_other_tflite", "crashes with ai_edge_litert (signal 11) as a model is loaded"),
+        ("hang", "device_silent", "did not answer"),
     ],
 )
-def test_whatever_goes_wrong_does_so_in_the_probe(library, model, monkeypatch, what, words):
+def test_whatever_goes_wrong_does_so_in_the_probe(library, model, monkeypatch, what, code, words):
     """Pain edgetpu#812: a runtime and a libedgetpu that do not fit end the process."""
     monkeypatch.setenv("STAND_IN", what)
-    assert words in refusal(model, library, timeout_s=2.0 if what == "hang" else 60.0)
+    assert words in refusal(model, library, code, timeout_s=2.0 if what == "hang" else 60.0)
+
+
+NEWEST = "install a libedgetpu1-std that was built for TensorFlow 2.19.1"
+
+
+@pytest.mark.parametrize("what", ["segv_list", "segv_load"])
+def test_a_library_that_crashes_is_told_with_the_build_to_take(library, model, monkeypatch, what):
+    monkeypatch.setenv("STAND_IN", what)
+    assert NEWEST in refusal(model, library)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version", "package"),
+    [
+        ("tflite-runtime", "2.5.0.post1", "libedgetpu1-std 16.0 of the vendor's Debian repository"),
+        ("tflite-runtime", "2.11.1", "libedgetpu1-std 16.0 of the vendor's Debian repository"),
+        ("tflite-runtime", "2.14.0", "a libedgetpu1-std that was built for TensorFlow 2.14"),
+        ("tflite-runtime", "2.17.1", "a libedgetpu1-std that was built for TensorFlow 2.17"),
+        ("ai-edge-litert", "2.3.0", "a libedgetpu1-std that was built for TensorFlow 2.19.1, the newest there is"),
+    ],
+)
+def test_the_build_to_take_follows_the_runtime(distribution, version, package):
+    assert library_for(distribution, version).startswith(package)
+
+
+def test_a_device_that_is_not_there_one_that_may_not_be_opened_and_one_that_is_silent(tmp_path):
+    assert tpu_probe._absent(tmp_path).code == "device_absent"
+    (tmp_path / "sys/class/apex/apex_0").mkdir(parents=True)
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/apex_0").touch()
+    assert tpu_probe._absent(tmp_path).code == "device_silent"
+    forbidden = tpu_probe._absent(tmp_path, lambda _seen, _root: False)
+    assert (forbidden.code, "group plugdev (USB) or apex (PCIe)" in forbidden.hint) == ("device_forbidden", True)
+
+
+def test_the_file_of_a_usb_device_is_found_by_its_numbers(tmp_path):
+    device(tmp_path, "2-1", "18d1", "9302")
+    folder = tmp_path / "sys/bus/usb/devices/2-1"
+    (folder / "busnum").write_text("2\n")
+    (folder / "devnum").write_text("7\n")
+    assert tpu._node(folder, tmp_path) == tmp_path / "dev/bus/usb/002/007"
+    assert tpu.may_open(f"usb:{folder}", tmp_path)
 
 
 @pytest.mark.parametrize(("need", "have"), [(14, 13), (13, 12)])
@@ -115,14 +159,13 @@ def test_a_runner_refuses_with_the_code_that_makes_the_device_fall_back(library,
     job = tiny("copy", bundle={"min_edgetpu_runtime": 14})
     refused = spawn(replace(job, engine="edgetpu"))
     said = refused.expect(runner_protocol.Refused)
-    assert (said.code, "has 13" in said.detail) == ("no_accelerator", True)
+    assert (said.code, "has 13" in said.detail) == ("driver_too_old", True)
     assert refused.process.wait(10) == 3
 
 
 def test_no_library_is_one_line_that_names_the_way_out(model):
-    said = refusal(model, "libno_such_edgetpu.so.1")
-    assert "libedgetpu1-std" in said
-    assert "use the cpu target" in said
+    said = refusal(model, "libno_such_edgetpu.so.1", "driver_absent")
+    assert NEWEST in said
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
@@ -130,7 +173,27 @@ def test_a_library_of_something_else_is_no_libedgetpu(tmp_path, model):
     (tmp_path / "other.c").write_text("int other(void) { return 1; }\n")
     path = tmp_path / "libother.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(path), str(tmp_path / "other.c")], check=True)
-    assert "is not a libedgetpu" in refusal(model, str(path))
+    assert "is not a libedgetpu" in refusal(model, str(path), "driver_unfit")
+
+
+def test_a_library_for_another_machine_or_without_what_it_needs_is_unfit(tmp_path, model):
+    other = tmp_path / "libedgetpu_other.so.1"
+    other.write_bytes(b"\x7fELF\x01\x01\x01" + bytes(60))
+    assert "wrong ELF class" in refusal(model, str(other), "driver_unfit")
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_what_the_library_itself_lacks_is_named(tmp_path, model):
+    (tmp_path / "usb.c").write_text("int usb(void) { return 1; }\n")
+    (tmp_path / "tpu.c").write_text("int usb(void); int tpu(void) { return usb(); }\n")
+    usb, library = tmp_path / "libusb-none.so.0", tmp_path / "libtpu.so.1"
+    for source, made, more in (("usb.c", usb, []), ("tpu.c", library, [str(usb)])):
+        named = f"-Wl,-soname,{made.name}"
+        command = ["gcc", "-shared", "-fPIC", named, "-o", str(made), str(tmp_path / source), *more]
+        subprocess.run(command, check=True)
+    usb.unlink()
+    said = refusal(model, str(library), "driver_unfit")
+    assert "install libusb-none.so.0" in said
 
 
 class Pulled:
@@ -149,7 +212,7 @@ class Pulled:
 def test_a_failed_inference_without_a_device_says_that_it_is_gone():
     with pytest.raises(EngineError, match=r"the Edge TPU was lost \(.*transfer error 5\)") as lost:
         edgetpu.EdgeTpuEngine(Pulled()).infer([])
-    assert lost.value.code == "no_accelerator"
+    assert lost.value.code == "device_lost"
 
 
 def test_the_doctor_s_look_opens_nothing(library, monkeypatch):

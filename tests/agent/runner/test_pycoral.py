@@ -82,7 +82,7 @@ def test_google_s_runtime_version_counts_as_the_library_s_does(site, library, mo
     folder = google(site, GOOGLES.format(library=library))
     said = ask(folder, OPEN, model, "libno_such_edgetpu.so.1", 14)
     assert said.startswith(
-        "no_accelerator the model is compiled for Edge TPU runtime 14, this device's libedgetpu has 13"
+        "driver_too_old the model is compiled for Edge TPU runtime 14, this device's libedgetpu has 13"
     )
 
 

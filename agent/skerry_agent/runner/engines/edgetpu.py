@@ -1,7 +1,10 @@
 """TFLite models compiled for a Coral Edge TPU, through the libedgetpu delegate on litert or tflite-runtime.
 
 The model is first run in a child process (`tpu_probe`). No Edge TPU was available: what follows a successful probe has
-not run on hardware. An Edge TPU that is lost in service is reported as `no_accelerator`, like a missing one.
+not run on hardware. What an accelerator lacks has a code of `wire.accelerators`; one lost in service, too.
+
+The delegate needs TFLite's classic Interpreter: LiteRT's CompiledModel takes no delegate from outside, so its C API
+(`litert_c`), which the cpu target uses, is not used here, whatever the version.
 """
 
 import importlib.util
@@ -22,13 +25,13 @@ class EdgeTpuEngine:
         self.about, self.inputs, self.outputs = engine.about, engine.inputs, engine.outputs
 
     def infer(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """See `Engine.infer`. Raises `EngineError` (no_accelerator) when it failed and the kernel shows no Edge TPU."""
+        """See `Engine.infer`. Raises `EngineError` (device_lost) when it failed and the kernel shows no Edge TPU."""
         try:
             return self._engine.infer(inputs)
         except InferenceError as error:
             if tpu.by_system():
                 raise
-            raise tpu_probe.unusable(f"the Edge TPU was lost ({error})", "replug it") from None
+            raise tpu_probe.unusable("device_lost", f"the Edge TPU was lost ({error})") from None
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -38,13 +41,13 @@ class EdgeTpuEngine:
 def open_edgetpu(model: ModelFile, library: str = tpu.LIBRARY) -> EdgeTpuEngine:
     """Load a compiled model on the first Edge TPU that is free.
 
-    Raises `EngineError` (no_accelerator) if there is none, or it cannot run this model.
+    Raises `EngineError` if there is none, or it cannot run this model: then the device uses its cpu bundle.
     """
     module = _interpreter_module()
     try:
         tflite.check(module)
     except EngineError as error:  # the cpu bundle may run on another runtime
-        raise tpu_probe.unusable(error.message, error.hint) from None
+        raise EngineError(error.message, hint=error.hint, code="runtime_unfit") from None
     request = tpu_probe.ProbeRequest(module.__name__, library, model, tpu_probe.DEVICE_WAIT_S)
     usable = tpu_probe.probe(request)
     about = f"{usable.found.about} on {usable.device}"
@@ -53,7 +56,7 @@ def open_edgetpu(model: ModelFile, library: str = tpu.LIBRARY) -> EdgeTpuEngine:
         return EdgeTpuEngine(tflite.open_tflite(module, model, [delegate], about))
     except (ValueError, OSError, EngineError) as error:  # since the child left, somebody else may have taken it
         reason = error.message if isinstance(error, EngineError) else tflite.one_line(error)
-        raise tpu_probe.unusable(f"the Edge TPU was lost: {reason}", "use it from one process only") from None
+        raise tpu_probe.unusable("device_lost", f"the Edge TPU was lost: {reason}") from None
 
 
 def check(library: str = tpu.LIBRARY) -> str:
@@ -65,7 +68,7 @@ def check(library: str = tpu.LIBRARY) -> str:
     try:
         found = tpu_probe.find_devices(tpu_probe.ProbeRequest(module.__name__, library))
     except EngineError as error:
-        raise tpu_probe.unusable(error.message, error.hint + note) from None
+        raise EngineError(f"{error.code}: {error.message}", hint=error.hint + note, code=error.code) from None
     return f"{runtime}, {found.about}: {', '.join(found.devices)}{note}"
 
 

@@ -6,6 +6,7 @@ it. sysfs and USB ids need no library, and tell a missing driver from a missing 
 
 import ctypes
 import importlib
+import os
 import re
 from pathlib import Path
 from typing import Any, Protocol
@@ -95,6 +96,22 @@ def by_system(root: Path = Path("/")) -> list[str]:
     apex = sorted((root / "sys/class/apex").glob("apex_*"))
     usb = sorted(p.parent for p in (root / "sys/bus/usb/devices").glob("*/idVendor") if _ids(p.parent) in USB_IDS)
     return [*(f"pci:/dev/{path.name}" for path in apex), *(f"usb:{path}" for path in usb)]
+
+
+def may_open(seen: str, root: Path = Path("/")) -> bool:
+    """Whether this user may open a device that the kernel shows, by the mode of its file; one without a file it may."""
+    kind, _, place = seen.partition(":")
+    path = root / place.lstrip("/") if kind == "pci" else _node(Path(place), root)
+    return path is None or not path.exists() or os.access(path, os.R_OK | os.W_OK)
+
+
+def _node(device: Path, root: Path) -> Path | None:
+    """The file of a USB device, by the numbers that the kernel has given it."""
+    try:
+        bus, number = (int((device / name).read_text()) for name in ("busnum", "devnum"))
+    except (OSError, ValueError):
+        return None
+    return root / f"dev/bus/usb/{bus:03}/{number:03}"
 
 
 def _ids(device: Path) -> tuple[str, str]:

@@ -2,8 +2,8 @@
 
 A libedgetpu that was built for another TFLite release crashes the process, not when it is loaded but when a compiled
 model is (github.com/google-coral/edgetpu issue 812, tensorflow/tensorflow issue 62371). So the child finds and opens a
-device, loads the model and runs it once. Every failure is `no_accelerator`: the file's hash is known to be right, so it
-is this device that cannot run it, and its release has a cpu bundle. Not run on hardware.
+device, loads the model and runs it once. Every failure has a code of `wire.accelerators`: the file's hash is known to
+be right, so it is this device that cannot run it, and its release has a cpu bundle. Not run on hardware.
 
     child sends  Found         the devices; nothing follows if they do not suffice
                  Opened        a device could be opened
@@ -15,6 +15,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +27,7 @@ from skerry_agent.runner.engines import coral, tflite, tpu
 from skerry_agent.runner.engines.base import ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
 from skerry_agent.runner.tensor import zeros
+from skerry_agent.wire.accelerators import PROBLEMS, library_for
 
 TIMEOUT_S = 30.0
 DEVICE_WAIT_S = 3.0
@@ -66,7 +69,7 @@ class UsableDevice(Struct, frozen=True):
 
 
 def find_devices(request: ProbeRequest, timeout_s: float = TIMEOUT_S) -> tpu.Found:
-    """What there is, one device at least; opens none. Raises `EngineError` (no_accelerator)."""
+    """What there is, one device at least; opens none. Raises `EngineError` with a code of `wire.accelerators`."""
     found, _, _ = _ask(msgspec.structs.replace(request, model=None), timeout_s)
     return found
 
@@ -74,7 +77,7 @@ def find_devices(request: ProbeRequest, timeout_s: float = TIMEOUT_S) -> tpu.Fou
 def probe(request: ProbeRequest, timeout_s: float = TIMEOUT_S) -> UsableDevice:
     """Run the model once on the first device that is free.
 
-    Raises `EngineError` (no_accelerator) that says why this process must not try.
+    Raises `EngineError` that says why this process must not try, with a code of `wire.accelerators`.
     """
     assert request.model is not None
     found, opened, words = _ask(request, timeout_s)
@@ -85,13 +88,10 @@ def probe(request: ProbeRequest, timeout_s: float = TIMEOUT_S) -> UsableDevice:
     if said:
         raise too_new(int(said[1]), int(said[2]))
     if opened is None:
-        raise unusable(
-            f"no Edge TPU can be opened through {found.driver}: {words}", "let no other process use it, or replug it"
-        )
+        raise unusable("device_busy", f"no Edge TPU can be opened through {found.driver}: {words}")
     if words:
         raise unusable(
-            f"the Edge TPU does not run the model: {words}",
-            f"install a libedgetpu that was built for this {_package(request)}, or use the cpu target",
+            "driver_for_other_tflite", f"the Edge TPU does not run the model: {words}", package=_take(request)
         )
     return UsableDevice(found, opened.index)
 
@@ -110,17 +110,15 @@ def open_again(usable: UsableDevice, request: ProbeRequest) -> Any:
             time.sleep(_PAUSE_S)
 
 
-def unusable(what: str, hint: str) -> EngineError:
-    """The accelerator cannot be used: the device goes on with the release's cpu bundle."""
-    return EngineError(what, hint=hint, code="no_accelerator")
+def unusable(code: str, what: str, **of_hint: object) -> EngineError:
+    """The accelerator cannot be used, so that the device goes on with the release's cpu bundle; `code` says why."""
+    return EngineError(what, hint=PROBLEMS[code].format(**of_hint), code=code)
 
 
 def too_new(need: int, have: int) -> EngineError:
     """The model asks for more than the driver offers."""
-    return unusable(
-        f"the model is compiled for Edge TPU runtime {need}, this device's libedgetpu has {have}",
-        f"compile it with -m {have}, or upgrade libedgetpu",
-    )
+    what = f"the model is compiled for Edge TPU runtime {need}, this device's libedgetpu has {have}"
+    return unusable("driver_too_old", what, have=have)
 
 
 def _ask(request: ProbeRequest, timeout_s: float) -> tuple[tpu.Found, Opened | None, str]:
@@ -129,23 +127,41 @@ def _ask(request: ProbeRequest, timeout_s: float) -> tuple[tpu.Found, Opened | N
     try:
         child = run_bounded(command, timeout_s)
     except subprocess.TimeoutExpired:
-        raise unusable(f"the Edge TPU did not answer within {timeout_s:.0f} s", "replug it") from None
-    if child.returncode < 0:
-        raise unusable(
-            f"{request.library} crashes with {_package(request)} (signal {-child.returncode})",
-            "install a libedgetpu that was built for this TFLite release, or use the cpu target",
-        )
+        raise unusable("device_silent", f"the Edge TPU did not answer within {timeout_s:.0f} s") from None
     said = [line for line in child.stdout.splitlines() if line.startswith("{")]
+    if child.returncode < 0:
+        raise _crashed(request, -child.returncode, opened=len(said) > 1)
     words = _words(child)
     if not said:
-        raise unusable(
-            f"cannot look for an Edge TPU: {words}",
-            "install libedgetpu1-std, or use the cpu target",
-        )
+        raise _not_loaded(request, words)
     found = msgspec.json.decode(said[0], type=tpu.Found)
     if not found.devices:
-        raise unusable(_absent(), "connect it and check its udev rule, or use the cpu target")
+        raise _absent()
     return found, msgspec.json.decode(said[1], type=Opened) if said[1:] else None, words
+
+
+def _crashed(request: ProbeRequest, signal: int, *, opened: bool) -> EngineError:
+    """One that was built for another TFLite crashes as a model is loaded, when it has opened a device; not before."""
+    code = "driver_for_other_tflite" if opened else "driver_crashes"
+    moment = "as a model is loaded" if opened else "as it looks for devices"
+    what = f"{request.library} crashes with {_package(request)} (signal {signal}) {moment}"
+    return unusable(code, what, package=_take(request))
+
+
+def _not_loaded(request: ProbeRequest, words: str) -> EngineError:
+    """Not there, or there and of no use: for another architecture or C library, or without what it needs itself."""
+    what = f"cannot look for an Edge TPU: {words}"
+    lacking = re.match(r"(\S+): cannot open shared object file", words)
+    if lacking is not None and lacking[1] != request.library:
+        return unusable("driver_unfit", f"{what}, which {request.library} needs", package=lacking[1])
+    return unusable("driver_absent" if lacking is not None else "driver_unfit", what, package=_take(request))
+
+
+def _take(request: ProbeRequest) -> str:
+    """The package of libedgetpu for the runtime that is here."""
+    distribution = _package(request).replace("_", "-")
+    version = getattr(importlib.import_module(_package(request)), "__version__", "")
+    return library_for(distribution, str(version))
 
 
 def _words(child: subprocess.CompletedProcess[str]) -> str:
@@ -156,10 +172,14 @@ def _words(child: subprocess.CompletedProcess[str]) -> str:
     return lines[-1][:_MAX_WORDS] if lines else f"exit {child.returncode}"
 
 
-def _absent() -> str:
-    """No device for the library; the kernel may see one that this process may not open."""
-    seen = tpu.by_system()
-    return f"the Edge TPU {seen[0]} is connected, but this user may not open it" if seen else "no Edge TPU is connected"
+def _absent(root: Path = Path("/"), may_open: Callable[[str, Path], bool] = tpu.may_open) -> EngineError:
+    """No device for the library; the kernel may see one that this process may not open, or that does not answer."""
+    seen = tpu.by_system(root)
+    if not seen:
+        return unusable("device_absent", "no Edge TPU is connected")
+    if may_open(seen[0], root):
+        return unusable("device_silent", f"the Edge TPU {seen[0]} is connected, but libedgetpu does not find it")
+    return unusable("device_forbidden", f"the Edge TPU {seen[0]} is connected, but this user may not open it")
 
 
 def _package(request: ProbeRequest) -> str:

@@ -106,6 +106,8 @@ def _failed(wanted: Wanted, given: Path | None, said: str) -> WheelError:
     if "DO NOT MATCH THE HASHES" in said or "Hashes are required" in said:
         words, hint = "a file has another hash than the lock", "somebody has changed it: use another source of wheels"
         return WheelError(f"the wheels for {wanted.spoken} are refused: {words}", hint=hint, code="wheel_hash")
+    if "connection broken by" in said:
+        lines = ["the package index is not reached"]
     why = lines[0].rstrip(".") if lines else (said.strip().splitlines() or ["pip said nothing"])[-1]
     if given is not None:
         hint = f"`scripts/wheelhouse FOLDER device {wanted.machine} {wanted.python}` fills a folder for it"

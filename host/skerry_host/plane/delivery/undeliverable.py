@@ -14,7 +14,8 @@ from skerry_host.plane.delivery.required_blobs import RequiredBlobs
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import rollouts, twins
 from skerry_host.plane.registry.records.twins import Twin
-from skerry_host.release.obstacles import Obstacle, lacking, obstacle
+from skerry_host.release.obstacles import BundleOrder, Obstacle, lacking, obstacle
+from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.store import Store
 
 
@@ -71,7 +72,10 @@ class Undeliverable:
             return lacking(self._store, ref)
 
         try:
-            return obstacle(self._store, twin.reported, (assigned.release, assigned.target), of)
+            runtime = RuntimeStore(self._store).named(assigned.runtime.sha256) if assigned.runtime is not None else ""
+            if runtime is None:
+                return Obstacle("missing_object", "the store lacks the runtime that it is to run with")
+            return obstacle(self._store, twin.reported, BundleOrder(assigned.release, assigned.target, runtime), of)
         except SkerryError as error:
             return Obstacle("missing_object", str(error))
 

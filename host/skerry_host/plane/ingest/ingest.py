@@ -26,7 +26,7 @@ from skerry_host.plane.ingest.drop_log import DropLog
 from skerry_host.plane.ingest.rate_limits import RateLimits
 from skerry_host.plane.ingest.speakers import MAX_JUMP, Speakers, Verdict, Word
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import alarms, changes, devices, events, orders, rollouts, twins
+from skerry_host.plane.registry.records import alarms, changes, devices, events, orders, rollouts, settings, twins
 from skerry_host.plane.registry.records.alarms import Alarm
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
@@ -235,6 +235,7 @@ class Ingest:
         for refused in reported.refused:
             if (refused.message_sha256, refused.code) not in known:
                 self._refused(session, reported.device, refused)
+        self._settings(session, reported, now)
         for model in reported.models.values():
             if model.deployment is None:
                 continue
@@ -244,6 +245,13 @@ class Ingest:
                 events.add(session, Event(now, outcome, reported.device, text))
         return True
 
+    def _settings(self, session: Session, reported: Reported, now: float) -> None:
+        said = reported.settings
+        outcome = settings.apply_report(session, reported.device, said, now) if said is not None else None
+        if said is not None and outcome is not None and outcome != "trial":
+            text = ": ".join(filter(None, (clean(said.code, MOST_CODE), said.detail)))
+            self._note(session, Event(now, f"settings_{outcome}", reported.device, text))
+
     def _refused(self, session: Session, device: str, refused: RefusedOrder) -> None:
         """Note a refusal, and end with it what was ordered by just that message, if anything is under way by it.
 
@@ -251,6 +259,8 @@ class Ingest:
         """
         now, refusal = self._clock(), rollouts.Refusal(clean(refused.code, MOST_CODE), clean(refused.detail, MOST))
         if refused.kind == "desired":
+            if twins.is_desired(session, device, refused.message_sha256):
+                settings.refuse(session, device, refusal.code, refusal.words, now)
             rollouts.refuse(session, twins.ordered_by(session, device, refused.message_sha256), refusal, now)
         else:
             orders.refuse(session, device, refused.message_sha256, f"{refusal.code}: {refusal.words}", now)
@@ -300,4 +310,9 @@ def _prefetch(session: Session, received: Sequence[_Received]) -> list[object]:
     """The rows that these messages are about, in two queries instead of two a message."""
     reported = [each.message for each in received if isinstance(each.message, Reported)]
     deployments = {model.deployment.id for each in reported for model in each.models.values() if model.deployment}
-    return [*twins.rows(session, {each.message.device for each in received}), *rollouts.rows(session, deployments)]
+    told = {each.device for each in reported if each.settings is not None and each.settings.id}
+    return [
+        *twins.rows(session, {each.message.device for each in received}),
+        *rollouts.rows(session, deployments),
+        *settings.rows(session, told),
+    ]

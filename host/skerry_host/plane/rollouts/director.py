@@ -9,10 +9,11 @@ from skerry_agent.wire.enrolment import Attest
 from skerry_agent.wire.names import MAX_COUNT
 from skerry_agent.wire.twin import Assignment, Command, Desired, Reported, TransferPolicy
 from skerry_host.plane.errors import PlaneError
-from skerry_host.plane.registry.records import identities, moves, twins
+from skerry_host.plane.registry.records import identities, moves, settings, twins
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow
-from skerry_host.release.obstacles import Obstacle, lacking, obstacle, unmet
+from skerry_host.release.obstacles import BundleOrder, Obstacle, lacking, obstacle, unmet
+from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.sign import Signer
 from skerry_host.release.store import Store
 
@@ -28,6 +29,7 @@ class Director:
     ) -> None:
         self._signer = signer
         self._store = store
+        self._runtimes = RuntimeStore(store)
         self._clock = clock
         self._http = http
         self._asked = asked
@@ -38,12 +40,15 @@ class Director:
         release = self._store.release(row.release)
         release.bundle(row.target)
         target = release.bundle(row.target).target
-        return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http, self._asked)
+        runtime = self._runtimes.manifest_ref(row.runtime) if row.runtime else None
+        return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http, self._asked, runtime)
 
     def obstacle(self, row: DeploymentRow, reported: Reported | None) -> Obstacle | None:
         """Why a device could not get what a deployment needs, or could not run it. Raises `ReleaseError`."""
-        found = obstacle(self._store, reported, (row.release, row.target), lambda ref: lacking(self._store, ref))
-        return found or unmet(self._store.release(row.release), row.target, reported)
+        bundle = BundleOrder(row.release, row.target, row.runtime)
+        found = obstacle(self._store, reported, bundle, lambda ref: lacking(self._store, ref))
+        runtime = self._runtimes.manifest(row.runtime) if row.runtime else None
+        return found or unmet(self._store.release(row.release), row.target, reported, runtime)
 
     def assign(self, session: Session, device: str, model: str, assignment: Assignment | None) -> Desired:
         """Replace the assignment of one model in the device's desired state (None: remove it); other models stay.
@@ -73,6 +78,10 @@ class Director:
         desired = twin.desired
         self._order(session, twin, desired.assignments if desired else (), desired.removed if desired else ())
 
+    def tell(self, session: Session, device: str) -> None:
+        """Sign what is desired of a device anew, with what is now set on it; also where nothing was desired yet."""
+        self.offer(session, device)
+
     def attest(self, device: str, nonce: str) -> bytes:
         """The host's time, signed, for whoever has just made this nonce; as the bytes that are sent."""
         return self._signed(envelope.ATTEST, Attest(device, nonce, self._clock()))
@@ -81,7 +90,17 @@ class Director:
         now, incarnation = self._clock(), identities.incarnation(session, twin.device)
         generation = next_generation(twin.device, twin.generation, now)
         offer = moves.offer(session, twin.device) if incarnation is None else None
-        desired = Desired(twin.device, generation, now, wanted, None, incarnation, removed, offer)
+        wished = settings.order(session, twin.device)
+        desired = Desired(
+            device=twin.device,
+            generation=generation,
+            issued=now,
+            assignments=wanted,
+            incarnation=incarnation,
+            removed=removed,
+            offer=offer,
+            settings=wished,
+        )
         twins.store_desired(session, desired, self._signed(envelope.DESIRED, desired))
         return desired
 

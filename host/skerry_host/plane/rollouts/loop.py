@@ -18,7 +18,7 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Assignment
 from skerry_host.fleet.rollout import Action, Admit, Close, EnterState, Rollout, plan
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import changes, events, orders, rollouts, twins
+from skerry_host.plane.registry.records import changes, events, orders, rollouts, settings, twins
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
@@ -238,9 +238,8 @@ def _some(actions: list[Action]) -> list[Action]:
 
 
 def _prefetch(session: Session, actions: list[Action]) -> list[object]:
-    """The rows of the devices that are admitted, in two queries instead of several a device."""
+    """The rows of the devices that are admitted, in three queries instead of several a device."""
     admitted = [action.deployment for action in actions if isinstance(action, Admit)]
-    return [
-        *rollouts.rows(session, [deployment.id for deployment in admitted]),
-        *twins.rows(session, [deployment.device for deployment in admitted]),
-    ]
+    names = [deployment.device for deployment in admitted]
+    deployments = rollouts.rows(session, [deployment.id for deployment in admitted])
+    return [*deployments, *twins.rows(session, names), *settings.rows(session, names)]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.twin import Assignment, ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.registry.records import alarms, devices, events, receipts, rollouts, twins
+from skerry_host.plane.registry.records import alarms, devices, events, receipts, rollouts, settings, twins
 from skerry_host.plane.registry.records.alarms import Alarm
 from skerry_host.plane.registry.records.known import known_by
 from skerry_host.plane.registry.records.parts import parts
@@ -21,6 +21,7 @@ from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.history import point
 from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.newest import NewestIntervals, sample_view
+from skerry_host.plane.views.settings import settings_view
 from skerry_host.plane.views.views import (
     AlarmView,
     DeploymentView,
@@ -71,13 +72,14 @@ def _device_views(session: Session, shown: Sequence[Device], history: int) -> It
     telemetry = SqlTelemetry(session).recent(names, history) if history else {}
     missing = receipts.missing(session, names) if history else {}
     known, identified = twins.of(session, names), known_by(session, names)
-    sounding = alarms.of(session, names)
+    sounding, wanted = alarms.of(session, names), settings.of(session, names)
     for device in shown:
         view = _device_view(device, known[device.id], telemetry.get(device.id, []))
         found = alarm_views(known[device.id], sounding.get(device.id, ()))
         by = identified[device.id]
         is_known = KnownView(by.how, by.until, by.reason)
-        yield replace(view, reports_missing=missing.get(device.id, 0), alarms=found, known=is_known)
+        is_set = settings_view(known[device.id], wanted.get(device.id))
+        yield replace(view, reports_missing=missing.get(device.id, 0), alarms=found, known=is_known, settings=is_set)
 
 
 def alarm_views(twin: Twin, sounding: Sequence[Alarm]) -> tuple[AlarmView, ...]:
@@ -104,6 +106,7 @@ def rollout_view(session: Session, row: RolloutRow, most: int | None = None, beh
         devices=sum(tally.outcomes.values()),
         outcomes={outcome: count for outcome, count in tally.outcomes.items() if outcome is not None},
         bytes_received=tally.bytes_received,
+        runtime=row.runtime,
         full_bytes=tally.full_bytes,
         admission=rollouts.admission(row),
     )
@@ -138,6 +141,7 @@ def _deployment_view(row: DeploymentRow) -> DeploymentView:
         gap_us=row.gap_us,
         sent=row.sent,
         ended=row.ended,
+        runtime=row.runtime,
     )
 
 
@@ -192,16 +196,33 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
         energy_method=metered.energy_method if metered else "",
         rss_bytes=stats.rss_bytes if stats else None,
         points=tuple(point(*each) for each in mine),
+        runtime=report.current.runtime if report.current else "",
+        previous_runtime=report.previous.runtime if report.previous else "",
+        other_runtime=_has_other_runtime(assigned, report),
+        runtime_gone=report.current is not None and report.current.runtime_gone,
+        engine=f"{report.runtime.name} {report.runtime.version}" if report.runtime else "",
     )
+
+
+def _has_other_runtime(assigned: Assignment | None, report: ModelReport) -> bool:
+    """It runs the release that it is to run, and not with the runtime that it is to run with."""
+    if assigned is None or report.current is None or _has_given_up(assigned, report):
+        return False
+    same_release = report.current.manifest_sha256 == assigned.manifest.sha256
+    return same_release and not assigned.is_in(report.current)
 
 
 def _desired_now(assigned: Assignment | None, report: ModelReport) -> str | None:
     """The release that a device is to run: what it keeps, once it has given up what was assigned to it."""
     if assigned is None:
         return None
-    attempt = report.deployment
-    given_up = attempt is not None and attempt.id == assigned.deployment and attempt.outcome not in {None, "succeeded"}
+    given_up = _has_given_up(assigned, report)
     return report.current.release if given_up and report.current else assigned.release
+
+
+def _has_given_up(assigned: Assignment, report: ModelReport) -> bool:
+    attempt = report.deployment
+    return attempt is not None and attempt.id == assigned.deployment and attempt.outcome not in {None, "succeeded"}
 
 
 def newest_figures(session: Session, newest: NewestIntervals, now: float) -> list[NewestFigures]:

@@ -91,7 +91,7 @@ CODES = sorted({code for value in values() for code in codes_in(value)})
 
 def test_the_codes_of_the_agent_are_found_wherever_they_are_given():
     known = {"stalled", "too_much_in_vain", "deadline", "withdrawn", "already_current", "ordered", "disk_full"}
-    known |= {"crashed", "no_other_release", "bundle_unreadable", "latency_over_budget", "no_accelerator"}
+    known |= {"crashed", "no_other_release", "bundle_unreadable", "latency_over_budget", "device_absent"}
     assert known <= set(CODES)
 
 

@@ -25,6 +25,7 @@ from skerry_host.plane.registry.tables import (
     IdentityRow,
     OrderRow,
     PendingRow,
+    SettingsRow,
     TwinRow,
 )
 
@@ -105,6 +106,7 @@ def rename(session: Session, old: str, new: str) -> None:
     session.flush()
     session.execute(update(ClaimRow).where(ClaimRow.device == old).values(device=new))
     session.execute(update(PendingRow).where(PendingRow.approved == old).values(approved=new))
+    session.execute(update(SettingsRow).where(SettingsRow.device == old).values(device=new))
     alarms.forget(session, old)
     session.delete(twin)
     session.flush()

@@ -118,11 +118,10 @@ def members(session: Session, rollouts: Sequence[str], since: int = -1) -> Itera
         yield rollout or "", Deployment(id_, device, wave, sent, heard, ended, reason, refused)
 
 
-def waiting(session: Session) -> Iterator[tuple[str, str, str]]:
-    """(device, release, target) of each deployment that is about to be sent."""
-    query = select(DeploymentRow.device, DeploymentRow.release, DeploymentRow.target).join(
-        RolloutRow, RolloutRow.id == DeploymentRow.rollout
-    )
+def waiting(session: Session) -> Iterator[tuple[str, str, str, str]]:
+    """(device, release, target, runtime) of each deployment that is about to be sent."""
+    columns = select(DeploymentRow.device, DeploymentRow.release, DeploymentRow.target, DeploymentRow.runtime)
+    query = columns.join(RolloutRow, RolloutRow.id == DeploymentRow.rollout)
     unsent = (RolloutRow.state.not_in(ENDED), DeploymentRow.outcome.is_(None), DeploymentRow.sent.is_(None))
     yield from session.execute(query.where(*unsent))
 

@@ -206,10 +206,16 @@ def refusals(session: Session, device: str) -> set[tuple[str, str]]:
     return {(each.message_sha256, each.code) for each in reported.refused} if reported else set()
 
 
+def is_desired(session: Session, device: str, message: str) -> bool:
+    """Whether the message of this sha256 is an enrolled device's desired state."""
+    row = session.get_one(TwinRow, device)
+    return row.envelope is not None and message_sha256(row.envelope) == message
+
+
 def ordered_by(session: Session, device: str, message: str) -> list[str]:
     """The deployments that a device's desired state orders, if that is the message of this sha256; else none."""
     row = session.get_one(TwinRow, device)
-    if row.envelope is None or row.desired is None or message_sha256(row.envelope) != message:
+    if row.desired is None or not is_desired(session, device, message):
         return []
     desired = _or_none(row.desired, Desired, device)
     return [assigned.deployment for assigned in desired.assignments] if desired else []
@@ -242,7 +248,7 @@ def _has_ended(twin: Twin, assignment: Assignment) -> bool:
         return False
     if model.deployment is not None and model.deployment.id == assignment.deployment:
         return model.deployment.outcome is not None
-    return model.current is not None and model.current.manifest_sha256 == assignment.manifest.sha256
+    return assignment.is_in(model.current)
 
 
 def _is_old(row: TwinRow, state: DeviceState) -> bool:
