@@ -187,19 +187,7 @@ def build_releases(home: Home, folder: Path) -> None:
     patient, hasty = _recipe(folder / "patient", 500_000), _recipe(folder / "hasty", 1)
     for source, version, release in ((patient, "1.0.0", FIRST), (patient, "1.1.0", SECOND), (hasty, "1.1.0", BAD)):
         out = folder / f"build-{release}"
-        skerry(
-            home,
-            "model",
-            "build",
-            str(source),
-            "--board",
-            BOARD,
-            "--version",
-            version,
-            "--config-only",
-            "--out",
-            str(out),
-        )
+        skerry(home, "model", "build", str(source), "--board", BOARD, "--version", version, "--out", str(out))
         skerry(home, "release", "create", str(out), "--version", release.partition("@")[2])
 
 
