@@ -39,7 +39,7 @@ class Preparation:
     def stage(self, deployment: Deployment, have: dict[str, str], slots: Sequence[Slot]) -> None:
         """Have the updater verify what was fetched and make the bundle. `slots`: those that have served."""
         self._set_deadline(deployment)
-        bundle = f"{deployment.manifest.sha256[:16]}-{deployment.target}"
+        bundle = bundle_name(deployment)
         job = StageJob(
             release=deployment.release,
             target=deployment.target,
@@ -89,6 +89,12 @@ class Preparation:
                 call(*arguments)
 
         return guarded
+
+
+def bundle_name(deployment: Deployment) -> str:
+    """The folder of what is ordered: its own for each runtime, so that no damage hits what would be gone back to."""
+    name = f"{deployment.manifest.sha256[:16]}-{deployment.target}"
+    return f"{name}-{deployment.runtime_sha256[:8]}" if deployment.runtime is not None else name
 
 
 def seconds_left(deployment: Deployment, now: float) -> float:

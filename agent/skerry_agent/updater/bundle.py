@@ -19,7 +19,7 @@ from skerry_agent.state.slots import read_bundle, write_bundle
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.files import has_hash
 from skerry_agent.updater.room import NOT_ENOUGH_MEMORY, Room
-from skerry_agent.updater.runtime import stage_runtime
+from skerry_agent.updater.runtime import OWN, Tools, stage_runtime
 from skerry_agent.updater.verify import read_manifest
 from skerry_agent.wire import routes
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES
@@ -27,7 +27,7 @@ from skerry_agent.wire.codec import encode
 from skerry_agent.wire.manifest import PATCH_FORMAT, QUALITY_FILE, Artifact, Bundle, PatchRef, Release
 
 
-def stage(job: StageJob, trust: Trust, room: Room) -> Staged:
+def stage(job: StageJob, trust: Trust, room: Room, tools: Tools = OWN) -> Staged:
     """Make the bundle in a temporary folder, then rename it: a bundle folder is complete or absent.
 
     Raises `RefusedError`, `TrustError`, `WireError`, `OSError`.
@@ -51,7 +51,7 @@ def stage(job: StageJob, trust: Trust, room: Room) -> Staged:
             sync_folder(final.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    runtime = stage_runtime(job.runtime, Path(job.blobs_dir), trust, room) if job.runtime is not None else None
+    runtime = stage_runtime(job.runtime, Path(job.blobs_dir), trust, room, tools) if job.runtime is not None else None
     return Staged(bundle.model.blob.sha256, runtime)
 
 
