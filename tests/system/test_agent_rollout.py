@@ -1,4 +1,4 @@
-"""A rollout of the agent itself: from wheels on the host to another agent on a device that goes on serving its model."""
+"""A rollout of the agent itself: from wheels on the host to another agent on a device, which serves its model on."""
 
 import json
 import os
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 VERSION = "9.1.0"
 LOST = """
 from skerry_agent.supervisor import connections
-connections.DeviceLink.publish = connections.QuickLink.publish = lambda *_, **__: None
+connections.DeviceLink.connected = property(lambda _self: False)
 """
 
 
@@ -55,5 +55,16 @@ def test_a_device_gets_another_agent_and_serves_its_model_as_before(home, device
     text = skerry(home, "device", "show", device.id).stdout
     assert f"agent release: agent@{VERSION}; agent@{VERSION} succeeded" in text
     eventually(lambda: not list((device.state / "blobs").iterdir()), "nothing is left of what was fetched", 10.0)
-    # and back again is another agent in its turn, which the first one can read
-    make_agent(home, tmp_path / "next", "9.2.0", supervisor__agent_trial=LOST)
+
+
+def test_an_agent_that_cannot_connect_gives_way_to_the_one_before(home, device, manager, tmp_path):
+    """And the rollout hears of it from the old one."""
+    make_agent(home, tmp_path / "wheels", supervisor__agent_trial=LOST)
+    view = await_end(home, start_rollout(home, f"agent@{VERSION}", device.id, "--trial", "6"))
+    assert outcomes(view) == {("rolled_back", "agent_not_healthy")}, device.tail()
+    assert "no connection to the broker" in view["deployments"][0]["detail"]
+    assert device.await_serving(FIRST)["version"] == __version__
+    found = shown(home, device)
+    assert (found["agent"], found["upgrade"]["outcome"]) == (__version__, "rolled_back")
+    assert any(issue.startswith("agent_not_healthy: agent: agent@9.1.0") for issue in found["issues"])
+    assert "agent not healthy in time" in skerry(home, "device", "show", device.id).stdout

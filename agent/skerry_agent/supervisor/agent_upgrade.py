@@ -49,14 +49,19 @@ class OrderLog(Struct, frozen=True):
 class AgentUpgrade:
     """Carries out the host's orders for the agent itself, one at a time.
 
-    `end` ends this supervisor so that the launcher runs. `own` is the folder of agents that this code runs from, found
-    out where it is not given.
+    `end` ends this supervisor so that the launcher runs, which waits while it is `busy`. `own` is the folder of agents
+    that this code runs from, found out where it is not given.
     """
 
     def __init__(
-        self, context: DeviceContext, units: Mapping[str, Unit], end: Callable[[], None], own: str | None = None
+        self,
+        context: DeviceContext,
+        units: Mapping[str, Unit],
+        end: Callable[[], None],
+        busy: Callable[[], bool],
+        own: str | None = None,
     ) -> None:
-        self._end_for_another = end
+        self._end_for_another, self._busy = end, busy
         self._context, self._units = context, units
         self._folder = files.folder_of(context.config.state_dir)
         self._own = _own_name(self._folder) if own is None else own
@@ -193,14 +198,14 @@ class AgentUpgrade:
     # -- the switch ----------------------------------------------------------------------------------------------------
 
     def _switch_at_rest(self, ready: AgentReady) -> None:
-        """Not while a model is being deployed: its trial would be cut off."""
+        """Not while a model is being deployed, or settings are on trial: that would be cut off."""
         order = self._order
         if order is None:
             return
         serving = tuple(sorted(name for name, unit in self._units.items() if serves(unit)))
         agent = Agent(ready.folder, order.release, ready.version)
         trial = Trial(agent, order.deployment, order.deadline_s, self._context.link.connected, serving)
-        if any(unit.active for unit in self._units.values()) or not self._write(Ordered(trial)):
+        if self._busy() or not self._write(Ordered(trial)):
             self._after(REST_POLL_S, lambda: self._switch_at_rest(ready))
             return
         log.info("the agent ends, so that another one can start", release=order.release, version=ready.version)
@@ -293,6 +298,11 @@ class AgentUpgrade:
             self._trial.acked(token)
 
     # -- what is said --------------------------------------------------------------------------------------------------
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether this very agent has yet to show that it is healthy."""
+        return self._trial is not None
 
     @property
     def active(self) -> bool:

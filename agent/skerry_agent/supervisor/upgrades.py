@@ -20,14 +20,15 @@ AGENTS, COPIES = "agents", ("record.json", "record.second.json")
 class Upgrades:
     """The upgrades of a device's agent. Does nothing until it is `enabled`.
 
-    `enabled` is what ends this supervisor so that the launcher runs: only a resident one has that.
+    `enabled` is what ends this supervisor so that the launcher runs: only a resident one has that. While the device is
+    `busy`, it waits with that.
     """
 
-    def __init__(self, context: DeviceContext, units: Mapping[str, Unit]) -> None:
+    def __init__(self, context: DeviceContext, units: Mapping[str, Unit], busy: Callable[[], bool]) -> None:
         self.enabled: Callable[[], None] | None = None
         self.own: str | None = None
         self.work: AgentUpgrade | None = None
-        self._context, self._units = context, units
+        self._context, self._units, self._busy = context, units, busy
 
     def start(self) -> None:
         """Take up where the record stands, where there is one."""
@@ -38,7 +39,7 @@ class Upgrades:
         if self.work is None and self.enabled is not None:
             from skerry_agent.supervisor.agent_upgrade import AgentUpgrade  # noqa: PLC0415 - see above
 
-            self.work = AgentUpgrade(self._context, self._units, self.enabled, self.own)
+            self.work = AgentUpgrade(self._context, self._units, self.enabled, self._busy, self.own)
             self.work.start()
 
     def order(self, order: AgentOrder | None) -> None:
@@ -67,6 +68,11 @@ class Upgrades:
         """The broker has taken a message."""
         if self.work is not None:
             self.work.acked(token)
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether this very agent has yet to show that it is healthy, so that nothing else is to be tried now."""
+        return self.work is not None and self.work.on_trial
 
     @property
     def active(self) -> bool:

@@ -99,10 +99,19 @@ def rollout() -> None:
     metavar="NAME@V",
     help="What the devices are to run it with, or `base` [each keeps what it has].",
 )
+@click.option(
+    "--trial",
+    type=click.FloatRange(1, 86_400),
+    default=300.0,
+    help="Of an agent: seconds after its start within which it must be healthy [300].",
+)
 @click.option("--wait", is_flag=True, help="Wait until the rollout has ended; exit 1 unless it succeeded.")
 @json_option
 def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, as_json: bool, **options: Any) -> int:
     """Start a rollout of RELEASE (model@version, or an agent's) to a group or to single devices.
+
+    A release of the agent itself is rolled out in the same way: a device whose new agent is not healthy within --trial
+    goes back to its old one by itself.
 
     With --runtime a device is moved to the release and the runtime; one that runs the release already, by the runtime
     alone. A rollback brings the runtime of before back, too.
@@ -352,10 +361,10 @@ def _policy(
     full_fallback: Fallback,
     byte_budget: int | None,
     hours: tuple[int, int] | None,
-    max_unsuccessful: float,
+    **others: float,
 ) -> Policy:
     transfer = TransferPolicy(full_fallback, byte_budget, deadline, hours)
-    return Policy(transfer, silence or deadline, max_unsuccessful)
+    return Policy(transfer, silence or deadline, others["max_unsuccessful"], others["trial"])
 
 
 def _ended(opened: "Registry", rollout_id: str) -> "RolloutView":

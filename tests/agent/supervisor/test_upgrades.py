@@ -5,6 +5,7 @@ import pytest
 from skerry_agent.launch import files
 from skerry_agent.launch.table import Agent, Ended, Ordered, Record, Started, Trial
 from skerry_agent.machine.records import State
+from skerry_agent.machine.settings import OnTrial, Overlay, SettingsRecord
 from skerry_agent.ports.jobs import AgentReady, InstallAgent, PlanAgent, Planned, Refusal
 from skerry_agent.state.runtimes import PLACE
 from skerry_agent.supervisor.agent_trial import LOOK_S, STEADY_S, TELL_S
@@ -158,6 +159,22 @@ def test_nothing_is_switched_while_a_model_is_on_trial(site):
     site.order()
     assert (site.ended, site.reported.state) == ([], "waiting")
     site.agent._unit("m").record = site.agent._unit("m").record.__class__(State.IDLE)
+    site.clock.advance(2 * REST_POLL_S)
+    assert site.ended == [True]
+
+
+def test_nothing_is_switched_while_settings_are_on_trial(site):
+    class Keeper:
+        record = SettingsRecord(trial=OnTrial(Overlay("s1"), 60.0))
+        issue = None
+
+        def __getattr__(self, _name):
+            return lambda *_: None
+
+    site.agent.settings = Keeper()
+    site.order()
+    assert site.ended == []
+    Keeper.record = SettingsRecord()
     site.clock.advance(2 * REST_POLL_S)
     assert site.ended == [True]
 

@@ -11,6 +11,7 @@ from skerry_agent.wire.enrolment import Attest
 from skerry_agent.wire.names import MAX_COUNT
 from skerry_agent.wire.twin import Assignment, Command, Desired, Reported, TransferPolicy
 from skerry_agent.wire.upgrades import AgentOrder
+from skerry_host.fleet.policy import Policy
 from skerry_host.plane.errors import PlaneError
 from skerry_host.plane.registry.records import identities, moves, settings, twins
 from skerry_host.plane.registry.records.twins import AGENT, Twin
@@ -37,15 +38,15 @@ class Director:
         self._http = http
         self._asked = asked
 
-    def order(self, row: DeploymentRow, policy: TransferPolicy) -> Assignment | AgentOrder:
+    def order(self, row: DeploymentRow, policy: Policy) -> Assignment | AgentOrder:
         """What a deployment orders of its device: a model, or the agent itself. Raises `ReleaseError`."""
-        return self.agent_order(row, policy) if row.model == AGENT else self.assignment(row, policy)
+        return self.agent_order(row, policy) if row.model == AGENT else self.assignment(row, policy.transfer)
 
-    def agent_order(self, row: DeploymentRow, policy: TransferPolicy) -> AgentOrder:
+    def agent_order(self, row: DeploymentRow, policy: Policy) -> AgentOrder:
         """The agent that a deployment gives its device; raises `ReleaseError` when the store lacks the release."""
         self._runtimes.of_kind(row.release, "agent")
         manifest = self._runtimes.manifest_ref(row.release)
-        return AgentOrder(row.release, manifest, row.id, policy=policy, http=self._http, asked=self._asked)
+        return AgentOrder(row.release, manifest, row.id, policy.trial_s, policy.transfer, self._http, self._asked)
 
     def assignment(self, row: DeploymentRow, policy: TransferPolicy) -> Assignment:
         """The assignment that a deployment gives its device; raises `ReleaseError` when the store lacks the release."""

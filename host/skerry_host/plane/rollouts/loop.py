@@ -176,7 +176,7 @@ class RolloutLoop:
 
     def _admit(self, session: Session, rollout: RolloutRow, row: DeploymentRow) -> None:
         try:
-            order = self._director.order(row, rollouts.as_rollout(rollout).policy.transfer)
+            order = self._director.order(row, rollouts.as_rollout(rollout).policy)
             found = self._director.obstacle(row, twins.find(session, row.device).reported)
         except SkerryError as error:
             log.warning("deployment %s: %s", row.id, error)
