@@ -122,6 +122,16 @@ MESSAGES = {
         targets=("cpu",),
         manifest_schema=2,
     ),
+    "reported_beside": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=5,
+        generation=8,
+        agent="0.5.0",
+        board="raspberry-pi-4-coral-usb",
+        targets=("edgetpu", "cpu"),
+        models={"fashion": ModelReport("idle", serving=True, current=replace(SLOT, beside="edgetpu"))},
+    ),
     "reported_facts": Reported(
         device="shelf-01",
         boot="0123456789abcdef",
