@@ -163,7 +163,9 @@ probe() {
     if [ "$code" -gt 128 ]; then
         give_up "$made" "environment: importing $1 died by signal $((code - 128)) on this processor ($(processor))"
     fi
-    give_up "$made" "environment: $1 does not import: $(tail -n 1 "$made/install.log")"
+    # The first error of a chain is the cause.
+    why=$(grep -m 1 '^[A-Za-z_.]*Error: .' "$made/install.log" || grep -v '^[[:space:]]*$' "$made/install.log" | tail -n 1) || :
+    give_up "$made" "environment: $1 does not import: $why"
 }
 
 processor() {
