@@ -82,19 +82,6 @@ def upgrade_text(upgrade: UpgradeReport) -> str:
     return f"upgrade to {upgrade.release}: {', '.join(filter(None, (*words, upgrade.detail)))}"
 
 
-def _settings(report: SettingsReport | None) -> list[str]:
-    """What was set from afar, where anything was, and which of it is otherwise here."""
-    if report is None or not report.id:
-        return []
-    why = ": ".join(filter(None, (report.code, report.detail)))
-    lines = [f"  settings from afar: {report.outcome.replace('_', ' ')}{f' ({why})' if why else ''}"]
-    for each in report.differences:
-        wanted = "agent.toml's" if each.wanted is None else shown_value(each.wanted)
-        here = ", kept by agent.toml" if each.why else ""
-        lines.append(f"    {each.key}: {shown_value(each.running)} runs, {wanted} is wanted{here}")
-    return lines
-
-
 def _identity(identity: IdentityStatus | None) -> list[str]:
     """Who the device is to the host, of one that has an identity or asks for one."""
     if identity is None:
