@@ -187,19 +187,7 @@ def build_releases(home: Home, folder: Path) -> None:
     patient, hasty = _recipe(folder / "patient", 500_000), _recipe(folder / "hasty", 1)
     for source, version, release in ((patient, "1.0.0", FIRST), (patient, "1.1.0", SECOND), (hasty, "1.1.0", BAD)):
         out = folder / f"build-{release}"
-        skerry(
-            home,
-            "model",
-            "build",
-            str(source),
-            "--board",
-            BOARD,
-            "--version",
-            version,
-            "--config-only",
-            "--out",
-            str(out),
-        )
+        skerry(home, "model", "build", str(source), "--board", BOARD, "--version", version, "--out", str(out))
         skerry(home, "release", "create", str(out), "--version", release.partition("@")[2])
 
 
@@ -235,10 +223,11 @@ def provision_installed(home: Home, broker: str | None, installed: Path, folder:
     return device
 
 
-def start_rollout(home: Home, release: str, *devices: str) -> str:
-    """Order a release; the rollout's id."""
-    chosen = [part for name in devices for part in ("--device", name)]
-    return str(json.loads(skerry(home, "rollout", "start", release, *chosen, "--json").stdout)["rollout"])
+def start_rollout(home: Home, release: str, device: str, *more: str) -> str:
+    """Order a release; the rollout's id. `more` are devices, or options with their values."""
+    options = [*more] if more and more[0].startswith("--") else [part for name in more for part in ("--device", name)]
+    done = skerry(home, "rollout", "start", release, "--device", device, *options, "--json")
+    return str(json.loads(done.stdout)["rollout"])
 
 
 def await_end(home: Home, rollout: str) -> dict[str, Any]:
