@@ -10,7 +10,6 @@ import shutil
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +17,29 @@ from typing import Any
 
 from skerry_agent.config import load
 from skerry_agent.launch import files, watch
-from skerry_agent.ports.jobs import InstallAgent, Refusal
+from skerry_agent.ports.jobs import InstallAgent
 from skerry_agent.supervisor.loop import Supervisor
-from skerry_agent.trust.key_file import TrustError
 from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.updater.agent import install_agent
-from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.installed import damaged_file
-from skerry_agent.updater.perform import perform
 from skerry_agent.updater.room import Room
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
-from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.twin import Assignment, Desired
 from tests.kit.agents import AgentRelease
 from tests.kit.wheels import Wheel
 from tests.lab import fault
-from tests.lab.device import CONFIG, CONFIG_FILE, TRUST_FILE, LabLink, LabMeters, LabProcesses, LabQueue
+from tests.lab.device import (
+    CONFIG,
+    CONFIG_FILE,
+    TRUST_FILE,
+    LabLink,
+    LabMeters,
+    LabProcesses,
+    LabQueue,
+    performed,
+    unpack,
+)
 from tests.lab.disk_model import TRACED, Reader, build, write_tree
 from tests.lab.fault import Call
 from tests.lab.ledger import Ledger
@@ -73,32 +78,16 @@ def wheel(version: str) -> Wheel:
     return Wheel("skerry-agent", version, parts)
 
 
-def unpack(wheels: Path, target: Path, _scratch: Path) -> None:
-    """What pip does, in this process."""
-    target.mkdir()
-    for path in sorted(wheels.glob("*.whl")):
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                (target / name).parent.mkdir(exist_ok=True)
-                (target / name).write_bytes(archive.read(name))
-
-
 class Processes(LabProcesses):
     """The updater's work done here; of an installation without pip and probe."""
 
     def _result(self, job: Any) -> Any:
-        device: Any = self._device
-        trust = KeyTrust.from_file(device.config.trust_file, device.config.state_dir)
-        try:
-            if isinstance(job, InstallAgent):
-                return install_agent(job, trust, Room(), unpack, lambda _folder, job: job.release.partition("@")[2])
-            return perform(job, trust)
-        except RefusedError as refused:
-            return refused.refusal
-        except (TrustError, WireError) as error:
-            return Refusal("rejected", error.code, str(error))
-        except OSError as error:
-            return Refusal("failed", "disk", str(error))
+        if not isinstance(job, InstallAgent):
+            return super()._result(job)
+        config = self._device.config
+        trust = KeyTrust.from_file(config.trust_file, config.state_dir)
+        version = job.release.partition("@")[2]
+        return performed(lambda: install_agent(job, trust, Room(), unpack, lambda *_: version))
 
 
 class Running:
@@ -114,7 +103,7 @@ class Running:
         self.supervisor = Supervisor(self.config, self.queue, self.link, processes, LabMeters(), f"of {own}")  # type: ignore[arg-type]
         self.link.take, self.link.acked = self.supervisor.message, self.supervisor.acked
         upgrades = self.supervisor.upgrades
-        upgrades._own, upgrades.enabled = own, self._end
+        upgrades.own, upgrades.enabled = own, self._end
         self.supervisor.start()
         self.queue.drain()
 
@@ -202,7 +191,7 @@ class Board:
         record, damage = files.read(self.agents)
         if damage:  # it may be this very look that a fault has hit
             record, damage = files.read(self.agents)
-        named = {running.supervisor.upgrades._own, record.current.folder}
+        named = {running.supervisor.upgrades.own or "", record.current.folder}
         named |= {record.previous.folder} if record.previous is not None else set()
         there = {path.name for path in self.agents.iterdir() if path.is_dir()} if self.agents.exists() else set()
         blobs = sorted(path.name for path in (self.state / "blobs").iterdir())

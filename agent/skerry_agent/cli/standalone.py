@@ -11,7 +11,6 @@ from skerry_agent import __version__
 from skerry_agent.config import UNENROLLED, AgentConfig
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.identity.recorded import recorded_identity
-from skerry_agent.launch import files
 from skerry_agent.ports.clock import EventQueue
 from skerry_agent.state.disk import locked
 from skerry_agent.state.factory import FactoryFolder
@@ -21,7 +20,6 @@ from skerry_agent.supervisor.local import Done, Request
 from skerry_agent.supervisor.loop import Supervisor, new_boot_id, state_folder
 from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, recorded_report
 from skerry_agent.supervisor.settings_keeper import settings_report
-from skerry_agent.supervisor.upgrades import report_of
 from skerry_agent.wire.names import is_model_name
 from skerry_agent.wire.telemetry import Sample
 
@@ -37,6 +35,9 @@ def single_instance(config: AgentConfig) -> Iterator[None]:
 
 def recorded_status(config: AgentConfig) -> LocalStatus:
     """What the journals of a device say; nothing serves."""
+    from skerry_agent.launch import files  # noqa: PLC0415 - `run` imports this module, and needs neither
+    from skerry_agent.supervisor.agent_upgrade import report_of  # noqa: PLC0415
+
     state, now, factory = config.state_dir, time.time(), FactoryFolder(config.factory_dir)
     folders = sorted({path.parent for path in (state / "models").glob("*/journal.json*")})
     read = {path.name: Journal(path / "journal.json").read() for path in folders if is_model_name(path.name)}
@@ -53,9 +54,9 @@ def recorded_status(config: AgentConfig) -> LocalStatus:
         running=False,
         factory={name: FactoryStatus(factory.release(name)) for name in {*read, *factory.models()}},
         identity=identity,
-        settings=settings_report(read_settings(state)[0], config.own or config, config),
         version=record.current.version or __version__,
         upgrade=report_of(record, record.current.folder),
+        settings=settings_report(read_settings(state)[0], config.own or config, config),
     )
 
 

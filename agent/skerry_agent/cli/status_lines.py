@@ -7,7 +7,6 @@ from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.supervisor.report import LocalStatus
 from skerry_agent.wire.figures import energy_text
 from skerry_agent.wire.settings import SettingsReport
-from skerry_agent.wire.settings import shown as shown_value
 from skerry_agent.wire.twin import DeploymentReport, RuntimeReport, SlotReport
 from skerry_agent.wire.upgrades import UpgradeReport
 
@@ -59,9 +58,8 @@ def _settings(report: SettingsReport | None) -> list[str]:
     why = ": ".join(filter(None, (report.code, report.detail)))
     lines = [f"  settings from afar: {report.outcome.replace('_', ' ')}{f' ({why})' if why else ''}"]
     for each in report.differences:
-        wanted = "agent.toml's" if each.wanted is None else shown_value(each.wanted)
-        here = ", kept by agent.toml" if each.why else ""
-        lines.append(f"    {each.key}: {shown_value(each.running)} runs, {wanted} is wanted{here}")
+        wanted, here = each.wanted or "agent.toml's", ", kept by agent.toml" if each.why else ""
+        lines.append(f"    {each.key}: {each.running or 'none'} runs, {wanted} is wanted{here}")
     return lines
 
 

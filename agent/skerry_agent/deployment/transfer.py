@@ -105,13 +105,18 @@ class Transfer:
         return self._context.config.agent.window
 
     def _go(self) -> None:
+        self.waiting = self._waits_for()
+        if self.waiting:
+            self._log(f"the download is {self.waiting}")
+        else:
+            self._work()
+
+    def _waits_for(self) -> str:
+        """When it may go on, in words; empty where that is now."""
         hours = self._hours
         if hours is None or within_hours(hours, self._context.clock.wall()):
-            self.waiting = ""
-            self._work()
-        else:
-            self.waiting = "waiting until {:02}:{:02}".format(*divmod(hours[0], 60))
-            self._log(f"the download is {self.waiting}")
+            return ""
+        return "waiting until {:02}:{:02}".format(*divmod(hours[0], 60))
 
     def _look_again(self) -> None:
         """The window may open, close, or be another one."""
@@ -121,11 +126,7 @@ class Transfer:
         if self._stopped:
             return
         self._look_again()
-        hours = self._hours
-        if hours is None or within_hours(hours, self._context.clock.wall()):
-            if self.waiting:
-                self._go()
-        elif not self.waiting:
+        if self._waits_for() != self.waiting:
             self._pause()
             self._go()
 

@@ -66,7 +66,8 @@ class Unit:
         self.gap_us: float | None = None
         self._journal = journal
         self._unwritten: str | None = None
-        self._failure = ("", "")
+        self.failure = ("", "")
+        self.failures = 0
         self._known_issues: tuple[str, ...] = ()
         self._events: deque[Event] = deque()
         self._preparation = Preparation(context, self.handle)
@@ -331,7 +332,7 @@ class Unit:
 
     def _current_failed(self, reason: str, detail: str) -> None:
         self.trouble = f"{self.model} is not served: {reason}: {detail}"
-        self._failure = (reason, detail)
+        self.failure, self.failures = (reason, detail), self.failures + 1
         self._cancel_timer("healthy")
         slot, self.current, self.current_slot = self.current_slot, None, None
         self.exchange.drop()
@@ -412,7 +413,7 @@ class Unit:
     def _seek_factory(self) -> None:
         """The last resort. On a device that never had anything, that there is none is no issue."""
         slot = self.record.slots.current
-        reason, detail = self._failure if slot is not None else ("no_other_release", "")
+        reason, detail = self.failure if slot is not None else ("no_other_release", "")
         report_missing = slot is not None or self._damage is not None
         self.factory.begin(
             slot, lambda f: self.handle(events.FactoryFound(f, reason, detail)), report_missing=report_missing

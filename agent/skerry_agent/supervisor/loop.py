@@ -90,7 +90,7 @@ class Supervisor:
         self._context = self._device_context(meters)
         self._supply = SupplyIssue(meters.undervoltage_since, queue, self._changed)
         self._units: dict[str, Unit] = {}
-        self.upgrades = Upgrades(self._context, self._units)
+        self.upgrades = Upgrades(self._context, self._units, self._is_trying)
         self._sequence = 0
         self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
         self.log_place = ""
@@ -146,6 +146,11 @@ class Supervisor:
         self._queue.after(PROGRESS_S, self._progress_due)
         self._supply.watch()
         self._accelerator.begin()
+
+    def _is_trying(self) -> bool:
+        """Whether something is on trial, or about to be: a model, or settings."""
+        settings = self.settings is not None and self.settings.record.trial is not None
+        return settings or any(unit.active for unit in self._units.values())
 
     def _known_models(self) -> set[str]:
         models = self.config.state_dir / "models"

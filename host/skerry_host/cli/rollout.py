@@ -4,7 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
@@ -16,6 +16,7 @@ from skerry_host.cli.chosen import EXIT_STATUS, Chosen, chosen_devices, of_all, 
 from skerry_host.cli.common import ago, console, emit, emit_json, json_option, registry, safe, size, styled, table, warn
 from skerry_host.cli.listing import PAGE, ListOptions, Row, list_options, none_yet, part
 from skerry_host.cli.plane import PlaneWatcher, plane_now
+from skerry_host.cli.rollout_agents import AgentRollout, agent_named
 from skerry_host.cli.watch import watch
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from skerry_agent.wire.manifest import Release
     from skerry_host.fleet.device import Device
     from skerry_host.fleet.several import Refusal, Several
+    from skerry_host.home import Home
     from skerry_host.plane.registry.database import Registry
     from skerry_host.plane.registry.tables import RolloutRow
     from skerry_host.plane.views.views import DeploymentView, RolloutView
@@ -97,10 +99,19 @@ def rollout() -> None:
     metavar="NAME@V",
     help="What the devices are to run it with, or `base` [each keeps what it has].",
 )
+@click.option(
+    "--trial",
+    type=click.FloatRange(1, 86_400),
+    default=300.0,
+    help="Of an agent: seconds after its start within which it must be healthy [300].",
+)
 @click.option("--wait", is_flag=True, help="Wait until the rollout has ended; exit 1 unless it succeeded.")
 @json_option
 def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, as_json: bool, **options: Any) -> int:
-    """Start a rollout of RELEASE (model@version) to a group or to single devices.
+    """Start a rollout of RELEASE (model@version, or an agent's) to a group or to single devices.
+
+    A release of the agent itself is rolled out in the same way: a device whose new agent is not healthy within --trial
+    goes back to its old one by itself.
 
     With --runtime a device is moved to the release and the runtime; one that runs the release already, by the runtime
     alone. A rollback brings the runtime of before back, too.
@@ -110,6 +121,10 @@ def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, a
     """
     home = open_home()
     store, runtime = Store(home.store), options.pop("runtime")
+    agent = agent_named(store, release)
+    if agent is not None:
+        _refuse_runtime(runtime)
+        return _start_agent(home, AgentRollout(store, agent), Asked(group, names, _policy(**options), wait, as_json))
     manifest, choice = store.release(release), _runtime_choice(store, runtime)
     with registry(home) as opened:
         with opened.write() as session:
@@ -129,6 +144,36 @@ def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, a
         view = _ended(opened, started)
     emit(_with_refused(view, able.refused), as_json, lambda: _shown(view))
     return able.exit_code if view.state == "succeeded" else 1
+
+
+class Asked(NamedTuple):
+    """What a command was called with, beside a release of the agent."""
+
+    group: str | None
+    names: tuple[str, ...]
+    policy: Policy
+    wait: bool
+    as_json: bool
+
+
+def _start_agent(home: "Home", rollout: AgentRollout, asked: Asked) -> int:
+    """The exit status of a rollout of the agent itself."""
+    with registry(home) as opened:
+        with opened.write() as session:
+            started = rollout.start(session, chosen_devices(session, asked.group, asked.names), asked.policy)
+            plane = None if asked.wait else plane_now(session)
+        if plane is not None:
+            emit(started.data(plane), asked.as_json, started.text)
+            return started.able.exit_code
+        warn(() if asked.as_json else refused_lines("left out", started.able.refused))
+        view = _ended(opened, started.rollout)
+    emit(_with_refused(view, started.able.refused), asked.as_json, lambda: _shown(view))
+    return started.able.exit_code if view.state == "succeeded" else 1
+
+
+def _refuse_runtime(runtime: str) -> None:
+    if runtime:
+        raise click.UsageError("--runtime is for releases of models: an agent brings what it needs")
 
 
 def _request(
@@ -177,6 +222,11 @@ def plan(release: str, group: str | None, names: tuple[str, ...], runtime: str, 
     Starts nothing.
     """
     store = Store(open_home().store)
+    agent = agent_named(store, release)
+    if agent is not None:
+        _refuse_runtime(runtime)
+        with registry() as opened, opened.read() as session:
+            return AgentRollout(store, agent).plan(session, chosen_devices(session, group, names), as_json)
     manifest, choice = store.release(release), _runtime_choice(store, runtime)
     with registry() as opened, opened.read() as session:
         chosen = chosen_devices(session, group, names)
@@ -311,10 +361,10 @@ def _policy(
     full_fallback: Fallback,
     byte_budget: int | None,
     hours: tuple[int, int] | None,
-    max_unsuccessful: float,
+    **others: float,
 ) -> Policy:
     transfer = TransferPolicy(full_fallback, byte_budget, deadline, hours)
-    return Policy(transfer, silence or deadline, max_unsuccessful)
+    return Policy(transfer, silence or deadline, others["max_unsuccessful"], others["trial"])
 
 
 def _ended(opened: "Registry", rollout_id: str) -> "RolloutView":

@@ -67,14 +67,24 @@ def _runtime_obstacle(
     """What keeps a device from the runtime that it is to run with: it is not for it, or a file of it is missing."""
     if not order.runtime:
         return None
-    runtimes = RuntimeStore(store)
-    manifest, ref = runtimes.manifest(order.runtime), runtimes.manifest_ref(order.runtime)
-    for lack in lacks(manifest, ref.sha256, reported, split_release(order.release)[0]):
+    return wheelhouse_obstacle(RuntimeStore(store), order.runtime, reported, of, split_release(order.release)[0])
+
+
+def wheelhouse_obstacle(
+    runtimes: RuntimeStore,
+    name: str,
+    reported: Reported | None,
+    of: Callable[[BlobRef], Obstacle | None],
+    model: str = "",
+) -> Obstacle | None:
+    """What keeps a device from a release of wheelhouses: a runtime for a `model`, or an agent. Raises `SkerryError`."""
+    manifest, ref = runtimes.manifest(name), runtimes.manifest_ref(name)
+    for lack in lacks(manifest, ref.sha256, reported, model):
         return Obstacle(lack.code, lack.detail)
     for blob in runtime_refs(manifest, ref, reported):
         found = of(blob)
         if found is not None:
-            return Obstacle(found.code, f"runtime {order.runtime}: {found.words}")
+            return Obstacle(found.code, f"{manifest.kind} {name}: {found.words}")
     return None
 
 

@@ -59,6 +59,12 @@ def test_a_process_whose_number_was_given_again_is_another_one():
     assert not processes.is_alive(processes.Process(2**22 + 1, own.started))
 
 
+def test_the_names_of_the_record_are_the_same_wherever_they_are_written():
+    from skerry_agent.supervisor import upgrades
+
+    assert (upgrades.AGENTS, upgrades.COPIES) == (files.FOLDER, files.COPIES)
+
+
 def test_the_launcher_needs_the_standard_library_only():
     """It runs where an agent does not."""
     import subprocess

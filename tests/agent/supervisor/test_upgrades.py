@@ -5,10 +5,11 @@ import pytest
 from skerry_agent.launch import files
 from skerry_agent.launch.table import Agent, Ended, Ordered, Record, Started, Trial
 from skerry_agent.machine.records import State
+from skerry_agent.machine.settings import OnTrial, Overlay, SettingsRecord
 from skerry_agent.ports.jobs import AgentReady, InstallAgent, PlanAgent, Planned, Refusal
 from skerry_agent.state.runtimes import PLACE
 from skerry_agent.supervisor.agent_trial import LOOK_S, STEADY_S, TELL_S
-from skerry_agent.supervisor.upgrades import MOST_INSTALLS, REST_POLL_S, SETTLED_S
+from skerry_agent.supervisor.agent_upgrade import MOST_INSTALLS, REST_POLL_S, SETTLED_S
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.policies import TransferPolicy
@@ -33,7 +34,7 @@ class Upgraded(Site):
         self.agents = files.folder_of(folder / "state")
         super().__init__(folder)
         self.upgrades = self.agent.upgrades
-        self.upgrades._own, self.upgrades.enabled = own, lambda: self.ended.append(True)
+        self.upgrades.own, self.upgrades.enabled = own, lambda: self.ended.append(True)
         self.upgrades.start()
         self.link.retained[topics.chunk(describe(MANIFEST).sha256, 0)] = MANIFEST
         if self.agent.desired is not None:
@@ -162,6 +163,22 @@ def test_nothing_is_switched_while_a_model_is_on_trial(site):
     assert site.ended == [True]
 
 
+def test_nothing_is_switched_while_settings_are_on_trial(site):
+    class Keeper:
+        record = SettingsRecord(trial=OnTrial(Overlay("s1"), 60.0))
+        issue = None
+
+        def __getattr__(self, _name):
+            return lambda *_: None
+
+    site.agent.settings = Keeper()
+    site.order()
+    assert site.ended == []
+    Keeper.record = SettingsRecord()
+    site.clock.advance(2 * REST_POLL_S)
+    assert site.ended == [True]
+
+
 def test_what_cannot_be_written_down_is_not_switched_to(site):
     site.agents.mkdir()
     (site.agents / ".record.json.tmp").mkdir()  # root may write anywhere; this stops it
@@ -194,7 +211,7 @@ def on_trial(tmp_path, **changes):
 def acknowledged(site):
     site.agent._changed()
     site.clock.advance(0.1)
-    site.agent.acked(site.upgrades._trial._sent)
+    site.agent.acked(site.upgrades.work._trial._sent)
 
 
 def test_an_agent_that_has_all_that_the_one_before_had_commits(tmp_path):

@@ -21,7 +21,8 @@ from skerry_agent.wire.errors import WireError
 from skerry_host.release.sign import Ed25519Signer
 from tests.kit.agents import AgentRelease
 from tests.kit.wheels import Wheel
-from tests.lab.agents import unpack, wheel
+from tests.lab.agents import wheel
+from tests.lab.device import unpack
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 SIGNER = Ed25519Signer(KEY)

@@ -31,6 +31,9 @@ RETRY_S = 5.0
 _Bundle = tuple[str, str, str]
 """A release, a target, and the runtime to run it with: its name, or the hash of its manifest, or empty."""
 
+NO_BUNDLE = ("", "")
+"""In place of a release and a target, where only wheels are required: those of an agent."""
+
 _Key = tuple[str, str, frozenset[str], int]
 """A release, a target, the files that a device holds, and the newest patch format that it applies."""
 
@@ -98,16 +101,16 @@ class RequiredBlobsReader:
         for device in changed:
             self._under_way.pop(device, None)
         for twin in twins.each(session, [device for device, settled in changed.items() if not settled]):
-            bundles = {
-                (a.release, a.target, a.runtime.sha256 if a.runtime else "") for a in twins.open_assignments(twin)
-            }
+            bundles = {_bundle(assigned) for assigned in twins.open_assignments(twin)}
+            agent = twins.open_upgrade(twin)
+            bundles |= {(*NO_BUNDLE, agent.manifest.sha256)} if agent is not None else set()
             self._under_way[twin.device] = lookup.refs(twin, bundles)
 
     def _read_waiting(self, session: Session) -> None:
         """Which bundles deployments wait for; what is known of a device whose bundles are others is forgotten."""
         bundles: defaultdict[str, set[_Bundle]] = defaultdict(set)
-        for device, *bundle in rollouts.waiting(session):
-            bundles[device].add((bundle[0], bundle[1], bundle[2]))
+        for device, release, target, runtime in rollouts.waiting(session):
+            bundles[device].add((release, target, runtime) if target else (*NO_BUNDLE, release))
         before, self._bundles = self._bundles, dict(bundles)
         same = {device for device, each in bundles.items() if before.get(device) == each}
         self._waiting = {device: refs for device, refs in self._waiting.items() if device in same}
@@ -142,7 +145,8 @@ class _BlobLookup:
     def refs(self, twin: Twin, bundles: Iterable[_Bundle]) -> Refs:
         """All blobs of some bundles that a device may need; the same object for devices that need the same."""
         patch_format, wanted = newest_patch_format(twin.reported), sorted(bundles)
-        keys = [(release, target, self._held(twin, release), patch_format) for release, target, _ in wanted]
+        models = [(release, target) for release, target, _ in wanted if (release, target) != NO_BUNDLE]
+        keys = [(release, target, self._held(twin, release), patch_format) for release, target in models]
         wheels = tuple(ref for *_, runtime in wanted if runtime for ref in self._wheels(twin, runtime))
         union = frozenset(keys), wheels
         if union not in self._unions:

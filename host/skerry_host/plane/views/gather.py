@@ -22,6 +22,7 @@ from skerry_host.plane.views.history import point
 from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.newest import NewestIntervals, sample_view
 from skerry_host.plane.views.settings import settings_view
+from skerry_host.plane.views.upgrades import upgrade_view
 from skerry_host.plane.views.views import (
     AlarmView,
     DeploymentView,
@@ -165,6 +166,7 @@ def _device_view(device: Device, twin: Twin, reports: Sequence[StoredReport]) ->
         outbox_dropped=newest.outbox_dropped,
         measured=reports[-1].received if reports else None,
         interval_s=newest.duration_s,
+        upgrade=upgrade_view(twin),
     )
 
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.settings import SettingsView
+from skerry_host.plane.views.upgrades import UpgradeView
 from skerry_host.release.fitting import Admission
 
 FRESH_S, MOST_FRESH_S = 120.0, 86_400.0
@@ -201,6 +202,7 @@ class DeviceView(Struct, frozen=True):
     alarms: tuple[AlarmView, ...] = ()
     known: KnownView | None = None
     settings: SettingsView = SettingsView()
+    upgrade: UpgradeView = UpgradeView()
 
     def is_current(self, now: float) -> bool:
         """Whether the newest figures are those of now."""

@@ -146,7 +146,7 @@ def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow
 def models_sent(session: Session, device: str) -> set[str]:
     """The models of which anything was ever sent to a device."""
     query = select(DeploymentRow.model).where(DeploymentRow.device == device, DeploymentRow.sent.is_not(None))
-    return set(session.scalars(query.distinct()))
+    return set(session.scalars(query.distinct())) - {twins.AGENT}
 
 
 def refuse(session: Session, deployments: Iterable[str], refusal: Refusal, now: float) -> list[str]:
@@ -214,5 +214,4 @@ def _may_become(session: Session, row: DeploymentRow, said: str | None) -> bool:
     was = "ordered" if row.outcome == "cancelled" and row.reason == "ordered" else row.outcome
     if (was, said) not in {("succeeded", "rolled_back"), ("rolled_back", "succeeded"), ("ordered", "succeeded")}:
         return False
-    assigned = twins.find(session, row.device).assignment(row.model)
-    return assigned is not None and assigned.deployment == row.id
+    return twins.find(session, row.device).deployment(row.model) == row.id
