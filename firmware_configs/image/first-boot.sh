@@ -18,7 +18,7 @@ opt=$root/opt etc=$root/etc/skerry units=$root/etc/systemd/system
 done_file=$etc/.image
 
 say() {
-    line="skerry first boot: $*"
+    line="skerry-first-boot: $*"
     echo "$line"
     [ -z "$root" ] || return 0
     { echo "$line" >>"$here/first-boot.log"; } 2>/dev/null || :

@@ -27,14 +27,14 @@ def board(tmp_path):
 
 
 def said(done) -> list[str]:
-    return [line.removeprefix("skerry first boot: ") for line in done.stdout.splitlines()]
+    return [line.removeprefix("skerry-first-boot: ") for line in done.stdout.splitlines()]
 
 
 def test_it_makes_a_device_of_a_board(board):
     folder, root, run = board
     done = run()
     assert (done.returncode, done.stderr) == (0, "")
-    assert all(line.startswith("skerry first boot: ") for line in done.stdout.splitlines())
+    assert all(line.startswith("skerry-first-boot: ") for line in done.stdout.splitlines())
     etc = root / "etc" / "skerry"
     toml = (etc / "agent.toml").read_text()
     assert 'state_dir = "/var/lib/skerry"\nfactory = "/usr/share/skerry/factory"\n' in toml
