@@ -78,6 +78,8 @@ sweep: .venv/.ready-dev
 	@scripts/setup-system
 	@PYTHONPATH=. $(BIN)/python -m tests.lab.sweep $(if $(SAMPLE),--sample)
 	@$(if $(SAMPLE),,PYTHONPATH=. $(BIN)/python -m tests.lab.identity)
+	@$(if $(SAMPLE),,PYTHONPATH=. $(BIN)/python -m tests.lab.settings)
+	@$(if $(SAMPLE),,PYTHONPATH=. $(BIN)/python -m tests.lab.agents)
 
 # Reads or refuses each mutant in one line, in bounded time and memory; what does otherwise is saved and named.
 fuzz: .venv/.ready-dev

@@ -1,4 +1,4 @@
-"""Settings from afar with real agents over mutual TLS: good ones are kept, others come back by themselves."""
+"""Settings from afar with real agents over mutual TLS: what is not healthy comes back by itself, killed or not."""
 
 import json
 import shutil

@@ -41,7 +41,7 @@ def keep_settings(keeper: SettingsKeeper, supervisor: Supervisor, clock: Clock, 
 
     def busy(keys: set[str]) -> bool:
         touched = models_of(keys) & set(supervisor.units)
-        return any(supervisor.units[model].record.state in TRYING for model in touched)
+        return supervisor.upgrades.on_trial or any(supervisor.units[model].record.state in TRYING for model in touched)
 
     def models() -> set[str]:
         return {*supervisor.units, *supervisor.config.models}

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from skerry_host.image.boot.layout import FOLDER, DECISIVE, Layout, layout
+from skerry_host.image.boot.layout import DECISIVE, FOLDER, Layout, layout
 from skerry_host.image.boot.mtools import Fat, program_path
 from skerry_host.image.boot.partition import find_boot_partition
 from skerry_host.image.errors import BootError
