@@ -65,7 +65,8 @@ def test_a_newer_image_takes_the_place_of_the_one_before(board, tmp_path):
     shutil.rmtree(folder)
     image(folder, wheels=(wheel("pip-27.0-py3-none-any.whl"),))
     before = (root / "opt" / "skerry").readlink()
-    assert run().returncode == 0
+    done = run()
+    assert (done.returncode, "is agent.toml.before" in done.stdout) == (0, True)
     assert (root / "opt" / "skerry").readlink() != before
     assert (root / "opt" / before).is_dir(), "the one that may be running"
     assert (root / "etc" / "skerry" / "agent.toml.before").read_text() == "somebody's own\n"
