@@ -104,6 +104,7 @@ def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool,
         lines[2:] = _on_the_board(folder, order, images)
     if again:
         lines.append(f"added to its agent.toml before? carry it over from {provisioning.kept_before(folder)}")
+    data |= {"image": order.complete, "boot": str(order.boot) if order.boot else None}
     emit(data | until | {"install": install}, as_json, lambda: "\n".join(lines))
     warn(images.uncertain)
     _warn_of_loopback(folder, broker)
@@ -194,6 +195,7 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
     lines = _claimed(made, folders)
     if order.complete:
         lines[-2:-1] = _on_each_board(order, images)
+    data |= {"image": order.complete, "boot": str(order.boot) if order.boot else None}
     emit(data | {"devices": [each.id for each in entries]}, as_json, lambda: "\n".join(lines))
     warn(images.uncertain)
     _warn_of_loopback(folders[0], broker)

@@ -4,7 +4,7 @@ Whatever needs a network or may fail comes before the registry is touched.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,7 +107,7 @@ def rehearsal(opened: "Registry") -> Iterator["Session"]:
 class Images:
     """The folders of a command, and the boot partition that one of them goes into."""
 
-    def __init__(self, ordered: dict[str, Ordered | None], boot: BootTarget | None, *, whole: bool = True) -> None:
+    def __init__(self, ordered: Mapping[str, Ordered | None], boot: BootTarget | None, *, whole: bool = True) -> None:
         """Not `whole`: only the boot partition gets all of it, the folder what says who the device is."""
         self._ordered, self._boot, self._whole = ordered, boot, whole
         self.started_by = ""
