@@ -40,6 +40,7 @@ from skerry_agent.wire.twin import (
     Reported,
     SlotReport,
 )
+from skerry_agent.wire.upgrades import UpgradeReport
 
 WINDOW = 8
 AGENT = "fake 1.0"
@@ -162,6 +163,7 @@ class Kept:
     refused: tuple[RefusedOrder, ...] = ()
     manifest_schema: int = 1
     facts: DeviceFacts | None = None
+    upgrade: UpgradeReport | None = None
 
 
 class FakeDevice:
@@ -236,6 +238,7 @@ class FakeDevice:
             refused=self.kept.refused,
             manifest_schema=self.kept.manifest_schema,
             facts=self.kept.facts,
+            upgrade=self.kept.upgrade,
         )
         self.publish(topics.reported(self.id), codec.encode(reported), retain=True)
 
