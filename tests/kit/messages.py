@@ -42,6 +42,7 @@ from skerry_agent.wire.twin import (
     SlotReport,
     TransferPolicy,
 )
+from skerry_agent.wire.upgrades import AgentOrder, UpgradeReport
 
 BLOB = describe(bytes(200_000))
 
@@ -120,6 +121,16 @@ MESSAGES = {
         board="raspberry-pi-4",
         targets=("cpu",),
         manifest_schema=2,
+    ),
+    "reported_beside": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=5,
+        generation=8,
+        agent="0.5.0",
+        board="raspberry-pi-4-coral-usb",
+        targets=("edgetpu", "cpu"),
+        models={"fashion": ModelReport("idle", serving=True, current=replace(SLOT, beside="edgetpu"))},
     ),
     "reported_facts": Reported(
         device="shelf-01",
@@ -204,6 +215,35 @@ MESSAGES = {
             ),
         ),
         "for XNNPACK",
+    ),
+    "desired_agent": Desired(
+        "shelf-01",
+        9,
+        1_700_000_000.5,
+        agent=AgentOrder(
+            "agent@0.9.0", BLOB, "d-2", 120.0, TransferPolicy(byte_budget=4096), "http://10.0.0.1:8080/blobs", True
+        ),
+    ),
+    "reported_upgrade": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=5,
+        generation=9,
+        agent="0.8.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        upgrade=UpgradeReport(
+            "d-2",
+            "agent@0.9.0",
+            "idle",
+            "rolled_back",
+            "agent_not_healthy",
+            "not healthy within 120 s: no connection to the broker",
+            "agent@0.8.0",
+            1_400_000,
+            1_400_000,
+            ("retained",),
+        ),
     ),
     "desired_asked": Desired(
         "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", asked=True),)

@@ -8,6 +8,7 @@ few hundred system calls in one process, which can be killed at any of them.
 import hashlib
 import heapq
 import itertools
+import zipfile
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,8 @@ import msgspec
 
 from skerry_agent.config import load
 from skerry_agent.deployment.unit import Unit
-from skerry_agent.ports.jobs import Refusal
+from skerry_agent.ports.jobs import Refusal, StageJob
+from skerry_agent.ports.probe import Probe
 from skerry_agent.ports.runner_protocol import (
     Accept,
     Accepting,
@@ -34,12 +36,18 @@ from skerry_agent.state.disk import sha256_of
 from skerry_agent.supervisor.loop import Supervisor
 from skerry_agent.trust.key_file import TrustError
 from skerry_agent.trust.verification import KeyTrust
+from skerry_agent.updater.bundle import stage
+from skerry_agent.updater.errors import RefusedError
+from skerry_agent.updater.installed import damaged_file
 from skerry_agent.updater.perform import perform
+from skerry_agent.updater.room import Room
+from skerry_agent.updater.runtime import Tools
 from skerry_agent.wire import codec, topics
+from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.sketch import Recorder
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from tests.lab.ledger import Ledger
-from tests.lab.materials import DEVICE, MODEL, QUICK_US, SLOW_US, Publisher
+from tests.lab.materials import DEVICE, MODEL, QUICK_US, RUNTIME, SLOW_US, Publisher
 
 CONFIG_FILE, TRUST_FILE = "agent.toml", "trust.json"
 CONFIG = f"""# A device of the laboratory.
@@ -56,6 +64,8 @@ telemetry_interval_s = 20.0
 http = "127.0.0.1:0"  # copies of one state folder run side by side, and each has to make the same system calls
 unix = ""
 """
+CRASHES = "6.6.6"
+"""The version of a runtime that this processor cannot run."""
 SETTLE_S = 40.0
 HEARTBEAT_S = 4.0
 
@@ -182,6 +192,8 @@ class LabRunner:
 
     def _refused(self) -> Refused | None:
         try:
+            if self._job.runtime_dir and damaged_file(Path(self._job.runtime_dir)) is not None:
+                return Refused("load_failed", "its runtime is not whole")
             for artifact in self._job.bundle.artifacts:
                 if artifact.role in self._not_needed():
                     continue
@@ -249,9 +261,41 @@ class LabProcesses:
     def _result(self, job: Any) -> Any:
         config = self._device.config
         try:
-            return perform(job, KeyTrust.from_file(config.trust_file, config.state_dir))
+            trust = KeyTrust.from_file(config.trust_file, config.state_dir)
+            if isinstance(job, StageJob) and job.runtime is not None:
+                return performed(lambda: stage(job, trust, Room(), Tools(unpack, probe)))
+            return perform(job, trust)
         except TrustError as error:
             return Refusal("rejected", error.code, str(error))
+
+
+def performed(work: Callable[[], Any]) -> Any:
+    """Every expected failure as an answer, as `perform` has it."""
+    try:
+        return work()
+    except RefusedError as refused:
+        return refused.refusal
+    except (TrustError, WireError) as error:
+        return Refusal("rejected", error.code, str(error))
+    except OSError as error:
+        return Refusal("failed", "disk", str(error))
+
+
+def unpack(wheels: Path, target: Path, _scratch: Path) -> None:
+    """What pip does, in this process."""
+    target.mkdir()
+    for path in sorted(wheels.glob("*.whl")):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                (target / name).parent.mkdir(exist_ok=True)
+                (target / name).write_bytes(archive.read(name))
+
+
+def probe(_order: Any, found: Any, _folder: Path, title: str) -> Probe:
+    """It works, unless its version says that it crashes."""
+    if found.distributions[RUNTIME] == CRASHES:
+        return Probe("runtime_crashed", f"SIGILL at import of {title}")
+    return Probe("", title)
 
 
 class LabMeters:
@@ -308,13 +352,21 @@ class Device:
     def serving(self) -> str | None:
         """The release that answers, None if none does."""
         services = (self.unit.candidate, self.unit.current)
-        return next((s.job.release for s in services if s is not None and s.accepting), None)
+        return next((self._named(s.job.release, s.job.runtime_dir) for s in services if s and s.accepting), None)
+
+    def _named(self, release: str, runtime_dir: str) -> str:
+        """With the runtime that the folder is of, as an order writes it."""
+        slots = self.unit.record.slots
+        every = (slots.current, slots.previous, slots.candidate, slots.superseded)
+        names = {slot.runtime.folder: slot.runtime.name for slot in every if slot is not None and slot.runtime}
+        folder = Path(runtime_dir).name
+        return f"{release}+{names.get(folder, folder)}" if runtime_dir else release
 
     @property
     def current(self) -> str | None:
-        """The release in the current slot."""
+        """The release in the current slot, with its runtime."""
         slot = self.unit.record.slots.current
-        return slot.release if slot else None
+        return f"{slot.release}+{slot.runtime.name}" if slot and slot.runtime else slot.release if slot else None
 
     def go_online(self) -> None:
         """The broker is there."""

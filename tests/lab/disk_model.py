@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 TRACED = (
     "openat,close,write,pwrite64,sendfile,ftruncate,lseek,fsync,rename,link,unlink,unlinkat,mkdir,rmdir,"
-    "copy_file_range,fdatasync,renameat,renameat2,linkat,mkdirat"
+    "copy_file_range,fdatasync,renameat,renameat2,linkat,mkdirat,syncfs"
 )
 _LINE = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+)")
 _UNMODELLED = {"copy_file_range", "fdatasync", "renameat", "renameat2", "linkat", "mkdirat"}
@@ -203,14 +203,21 @@ class Reader:
         if file is not None:
             self.recording.syncs.append((len(self.recording.ops), file.inode))
 
+    def _syncfs(self, _arguments: list[str], _result: int) -> None:
+        """All that was written to the disk, wherever."""
+        self.recording.syncs += [(len(self.recording.ops), inode) for inode in self._nodes]
+
     def _rename(self, arguments: list[str], _result: int) -> None:
         source, target = self._place(_bytes(arguments[0]).decode()), self._place(_bytes(arguments[1]).decode())
         assert source is not None
         assert target is not None
-        assert source[0] == target[0], "a rename between folders is not modelled"
         inode = self._child(*source)
         assert inode is not None
-        self._do(Op("move", source[0], source[1], inode, to=target[1]))
+        if source[0] == target[0]:
+            self._do(Op("move", source[0], source[1], inode, to=target[1]))
+        else:  # two folders, each with a sync of its own
+            self._do(Op("enter", target[0], target[1], inode, data=b"folder" if self._is_folder(inode) else b""))
+            self._do(Op("leave", source[0], source[1], inode))
 
     def _link(self, arguments: list[str], _result: int) -> None:
         source, target = self._place(_bytes(arguments[0]).decode()), self._place(_bytes(arguments[1]).decode())
@@ -261,6 +268,9 @@ class Reader:
             number = self._child(number or 0, folder)
             assert number is not None, path
         return number or 0, name
+
+    def _is_folder(self, inode: int) -> bool:
+        return self._nodes[inode].entries is not None
 
     def _child(self, parent: int, name: str) -> int | None:
         return (self._nodes[parent].entries or {}).get(name)

@@ -68,6 +68,10 @@ def _clean(device: Device, *, damaged: bool) -> list[str]:
     held = {slot.bundle for slot in (slots.current, slots.previous, slots.candidate) if slot and not slot.factory}
     there = {path.name for path in (device.state / "bundles").iterdir()}
     wrong = [] if there == held else [f"bundles {sorted(there)}, held {sorted(held)}"]
+    every = (slots.current, slots.previous, slots.candidate)
+    runtimes = {slot.runtime.folder for slot in every if slot is not None and slot.runtime}
+    installed = {path.name for path in (device.state / "runtimes").glob("*")}
+    wrong += [] if installed == runtimes else [f"runtimes {sorted(installed)}, held {sorted(runtimes)}"]
     wrong += [f"left over: blobs/{path.name}" for path in (device.state / "blobs").iterdir()]
     wrong += [f"left over: outbox/{path.name}" for path in (device.state / "outbox").glob("*.json*")]
     wrong = [line for line in wrong if not (damaged and ".damaged" in line)]

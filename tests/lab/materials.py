@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from skerry_agent.state.install import MANIFEST_FILE
 from skerry_agent.wire import codec, envelope, topics
@@ -28,9 +29,10 @@ from skerry_agent.wire.manifest import (
 from skerry_agent.wire.twin import Assignment, Desired
 from skerry_host.release.sign import Ed25519Signer
 from tests.kit.patch_models import patch_of
+from tests.kit.wheels import Wheel, manifest_of, wheelhouse_of, wheelhouse_tar
 
 DEVICE = "lab-01"
-MODEL = "m"
+MODEL, RUNTIME = "m", "rt"
 QUALITY = Quality("top1", 100, 0.9, 0.9, (0.8, 1.0), (0.8, 1.0), {}, 1, 1)
 PROVENANCE = Provenance("0" * 64, "1" * 64, {}, "2026-01-01T00:00:00Z")
 SPEC = TensorSpec("x", "int8", (1, 4))
@@ -91,10 +93,22 @@ class Publisher:
         pieces = (self.retained[topics.chunk(manifest.sha256, index)] for index in range(manifest.chunks))
         (folder / MANIFEST_FILE).write_bytes(b"".join(pieces))
 
-    def desired(self, release: str, deployment: str) -> bytes:
-        """Retain a signed desired state that orders a release; its bytes."""
+    def runtime(self, version: str) -> str:
+        """Publish a runtime of one tiny wheel, and return its name."""
+        wheel = Wheel(RUNTIME, version, {f"{RUNTIME}/{name}.py": f"# {version}\n" for name in ("__init__", "part")})
+        tar = wheelhouse_tar(wheel)
+        wheelhouse = replace(wheelhouse_of(tar, wheel), artifact=self._put(tar))
+        manifest = manifest_of(wheelhouse, name=RUNTIME, version=version)
+        signed = self._signer.sign(envelope.RUNTIME, codec.encode(manifest))
+        self.manifests[manifest.full_name] = self._put(codec.encode(signed))
+        return manifest.full_name
+
+    def desired(self, order: str, deployment: str) -> bytes:
+        """Retain a signed desired state that orders a release, or `RELEASE+RUNTIME`; its bytes."""
         self._generation += 1
-        assignment = Assignment(MODEL, release, "cpu", self.manifests[release], deployment)
+        release, _, runtime = order.partition("+")
+        with_runtime = {"runtime": self.manifests[runtime]} if runtime else {}
+        assignment = Assignment(MODEL, release, "cpu", self.manifests[release], deployment, **with_runtime)
         state = Desired(DEVICE, self._generation, 1_800_000_000.0, (assignment,))
         raw = codec.encode(self._signer.sign(envelope.DESIRED, codec.encode(state)))
         self.retained[topics.desired(DEVICE)] = raw

@@ -11,11 +11,12 @@ from skerry_agent.cli.factory_install import install_factory
 from skerry_agent.config import ConfigError
 from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.wire.errors import SkerryError
-from tests.lab.device import CONFIG, CONFIG_FILE, TRUST_FILE, Device
+from tests.lab.device import CONFIG, CONFIG_FILE, CRASHES, TRUST_FILE, Device
 from tests.lab.ledger import Ledger
 from tests.lab.materials import MODEL, Publisher
 
 FIRST, PATCHED, BAD, FULL = "m@1.0.0", "m@1.1.0", "m@1.2.0", "m@2.0.0"
+OLD_RT, NEW_RT, BAD_RT = "rt@1.0.0", "rt@2.0.0", f"rt@{CRASHES}"
 FACTORY, LATER_FACTORY = "m@0.1.0", "m@0.2.0"
 SLOW = frozenset({BAD})
 
@@ -61,6 +62,22 @@ SCENARIOS = [
     Scenario("factory_behind", PATCHED, (PATCHED,), (FIRST,), factory=True),
     Scenario("factory_rollback", None, (FACTORY, FIRST), (FIRST,), then="to_factory", factory=True),
     Scenario("factory_install", None, (FIRST,), (FIRST,), then="install_factory", factory=True),
+    Scenario("runtime", f"{FIRST}+{NEW_RT}", (f"{FIRST}+{NEW_RT}",), (FIRST,)),
+    Scenario(
+        "runtime_and_model",
+        f"{PATCHED}+{NEW_RT}",
+        (f"{PATCHED}+{NEW_RT}",),
+        (FIRST, f"{FIRST}+{OLD_RT}"),
+    ),
+    Scenario("runtime_crashes", f"{FIRST}+{BAD_RT}", (f"{FIRST}+{OLD_RT}",), (f"{FIRST}+{OLD_RT}",)),
+    Scenario("runtime_to_base", FIRST, (FIRST,), (f"{FIRST}+{OLD_RT}",)),
+    Scenario(
+        "runtime_rollback",
+        None,
+        (f"{FIRST}+{OLD_RT}", f"{FIRST}+{NEW_RT}"),
+        (f"{FIRST}+{OLD_RT}", f"{FIRST}+{NEW_RT}"),
+        then="rollback",
+    ),
 ]
 
 SIZES = [(4096, 20_000), (1024, 20_000), (65536, 20_000), (4096, 90_000), (1024, 9_000), (16384, 300_000)]
@@ -142,6 +159,8 @@ def prepare(scenario: Scenario, place: Path) -> PreparedScenario:
     publisher.release("1.1.0", after="1.0.0")
     publisher.release("1.2.0", after="1.1.0")
     publisher.release("2.0.0", after="1.0.0", patched=False)
+    for runtime in (OLD_RT, NEW_RT, BAD_RT) if "rt@" in f"{scenario.order} {scenario.before}" else ():
+        publisher.runtime(runtime.partition("@")[2])
     stage = PreparedScenario(scenario, place.with_name("template"), publisher)
     publisher.export("0.2.0", stage.stick)
     _without_faults(stage, place)

@@ -223,10 +223,11 @@ def provision_installed(home: Home, broker: str | None, installed: Path, folder:
     return device
 
 
-def start_rollout(home: Home, release: str, *devices: str) -> str:
-    """Order a release; the rollout's id."""
-    chosen = [part for name in devices for part in ("--device", name)]
-    return str(json.loads(skerry(home, "rollout", "start", release, *chosen, "--json").stdout)["rollout"])
+def start_rollout(home: Home, release: str, device: str, *more: str) -> str:
+    """Order a release; the rollout's id. `more` are devices, or options with their values."""
+    options = [*more] if more and more[0].startswith("--") else [part for name in more for part in ("--device", name)]
+    done = skerry(home, "rollout", "start", release, "--device", device, *options, "--json")
+    return str(json.loads(done.stdout)["rollout"])
 
 
 def await_end(home: Home, rollout: str) -> dict[str, Any]:

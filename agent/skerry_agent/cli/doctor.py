@@ -14,7 +14,7 @@ from skerry_agent.cli.identity import comes_old_way
 from skerry_agent.cli.selftest import DeviceCheck
 from skerry_agent.cli.slot_runtimes import current_slots, runtime_dir
 from skerry_agent.cli.standalone import recorded_status
-from skerry_agent.cli.status_lines import identity_text
+from skerry_agent.cli.status_lines import identity_text, upgrade_text
 from skerry_agent.config import AgentConfig
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady
@@ -39,6 +39,7 @@ def doctor(config: AgentConfig) -> list[DeviceCheck]:
         _clock(time.time()),
         _disk(config.state_dir),
         _trust(config),
+        *_upgrade(known),
         *_identity(config, known, time.time()),
         *(_runtime(config.engine_for(target)) for target in config.board.targets),
         *_slot_runtimes(config),
@@ -61,6 +62,15 @@ def _agent(config: AgentConfig) -> tuple[DeviceCheck, LocalStatus | None]:
         place = f"; its log: {reply.status.log}" if reply.status.log else ""
         return DeviceCheck("agent", ok=True, detail=f"running{place}"), reply.status
     return DeviceCheck("agent", ok=False, detail=reply.detail), None
+
+
+def _upgrade(status: LocalStatus) -> list[DeviceCheck]:
+    """What became of the latest upgrade of the agent; nothing of a device that never had one."""
+    upgrade = status.upgrade
+    if upgrade is None or not upgrade.release:
+        return []
+    ok = upgrade.outcome in {None, "succeeded"}
+    return [DeviceCheck("upgrade", ok=ok, detail=f"agent {status.version}, {upgrade_text(upgrade)}")]
 
 
 def _clock(now: float) -> DeviceCheck:

@@ -50,7 +50,6 @@ def keep_settings(keeper: SettingsKeeper, supervisor: Supervisor, clock: Clock, 
 
     effects = Effects(Parts(lambda: supervisor.units, supervisor.listeners, supervisor.use, leave))
     supervisor.settings = keeper
-    supervisor.upgrades.held = lambda: keeper.on_trial
     keeper.begin(Ties(effects, proofs, busy, models, supervisor.identity_changed))
     if supervisor.desired is not None:
         keeper.order(supervisor.desired.settings)

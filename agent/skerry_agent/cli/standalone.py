@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
+from skerry_agent import __version__
 from skerry_agent.config import UNENROLLED, AgentConfig
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.identity.recorded import recorded_identity
@@ -34,9 +35,13 @@ def single_instance(config: AgentConfig) -> Iterator[None]:
 
 def recorded_status(config: AgentConfig) -> LocalStatus:
     """What the journals of a device say; nothing serves."""
+    from skerry_agent.launch import files  # noqa: PLC0415 - `run` imports this module, and needs neither
+    from skerry_agent.supervisor.agent_upgrade import report_of  # noqa: PLC0415
+
     state, now, factory = config.state_dir, time.time(), FactoryFolder(config.factory_dir)
     folders = sorted({path.parent for path in (state / "models").glob("*/journal.json*")})
     read = {path.name: Journal(path / "journal.json").read() for path in folders if is_model_name(path.name)}
+    record, _ = files.read(files.folder_of(state))
     identity = recorded_identity(state, enrols=config.enrolment is not None)
     return LocalStatus(
         device=(identity.device if identity else "") or config.device.id or UNENROLLED,
@@ -49,6 +54,8 @@ def recorded_status(config: AgentConfig) -> LocalStatus:
         running=False,
         factory={name: FactoryStatus(factory.release(name)) for name in {*read, *factory.models()}},
         identity=identity,
+        version=record.current.version or __version__,
+        upgrade=report_of(record, record.current.folder),
         settings=settings_report(read_settings(state)[0], config.own or config, config),
     )
 

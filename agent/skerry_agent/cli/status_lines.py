@@ -8,6 +8,7 @@ from skerry_agent.supervisor.report import LocalStatus
 from skerry_agent.wire.figures import energy_text
 from skerry_agent.wire.settings import SettingsReport
 from skerry_agent.wire.twin import DeploymentReport, RuntimeReport, SlotReport
+from skerry_agent.wire.upgrades import UpgradeReport
 
 
 def shown(status: LocalStatus) -> list[str]:
@@ -15,7 +16,7 @@ def shown(status: LocalStatus) -> list[str]:
     offline = f"offline: {status.why_offline}" if status.why_offline else "offline"
     link = "connected" if status.connected else offline if status.running else "not running"
     name = "this device" if status.device == UNENROLLED else f"device {status.device}"
-    lines = [f"{name}: {link}", *_identity(status.identity), *_settings(status.settings)]
+    lines = [f"{name}: {link}", *_agent(status), *_identity(status.identity), *_settings(status.settings)]
     for name, model in sorted(status.models.items()):
         current = slot_text(model.current) if model.current else "no release"
         where = " and ".join(urls[name] for urls in (status.http, status.unix) if name in urls)
@@ -60,6 +61,25 @@ def _settings(report: SettingsReport | None) -> list[str]:
         wanted, here = each.wanted or "agent.toml's", ", kept by agent.toml" if each.why else ""
         lines.append(f"    {each.key}: {each.running or 'none'} runs, {wanted} is wanted{here}")
     return lines
+
+
+def _agent(status: LocalStatus) -> list[str]:
+    """Which agent this is, and what became of its latest upgrade."""
+    upgrade = status.upgrade
+    release = f" ({upgrade.runs})" if upgrade is not None and upgrade.runs else ""
+    lines = [f"  agent {status.version}{release}"] if status.version else []
+    return [*lines, f"    {upgrade_text(upgrade)}"] if upgrade is not None and upgrade.release else lines
+
+
+def upgrade_text(upgrade: UpgradeReport) -> str:
+    """How far an upgrade is, or how it has ended."""
+    if upgrade.outcome is not None:
+        why = ": ".join(filter(None, (upgrade.reason, upgrade.detail)))
+        return f"upgrade to {upgrade.release}: {upgrade.outcome}" + (f" ({why})" if why else "")
+    words: list[str] = [upgrade.state]
+    if upgrade.state == "fetching" and upgrade.bytes_expected:
+        words.append(f"{upgrade.bytes_received / upgrade.bytes_expected:.0%} of {upgrade.bytes_expected} B")
+    return f"upgrade to {upgrade.release}: {', '.join(filter(None, (*words, upgrade.detail)))}"
 
 
 def _identity(identity: IdentityStatus | None) -> list[str]:

@@ -7,7 +7,6 @@ this code does not know, of a newer agent, are ignored; a copy that is damaged o
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -46,6 +45,8 @@ def read(folder: Path) -> tuple[Record, str]:
 def write(folder: Path, record: Record) -> None:
     """Make a record the newest, in both copies. Raises `OSError`; the first copy alone counts by then."""
     make(folder)
+    import json  # noqa: PLC0415 - a device whose agent was never upgraded holds no such module
+
     body = json.dumps(_plain(record), separators=(",", ":")).encode()
     raw = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
     for name in COPIES:
@@ -153,6 +154,8 @@ def _parsed(raw: bytes) -> Record:
     digest, _, body = raw.partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise ValueError("its checksum is wrong")
+    import json  # noqa: PLC0415
+
     found = json.loads(body)
     if not isinstance(found, dict):
         raise TypeError("it is no object")

@@ -12,11 +12,15 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from skerry_agent.launch import files, watch
-from skerry_agent.launch.processes import end_children
-from skerry_agent.launch.table import BASE, Died, Trial
+if TYPE_CHECKING:
+    from skerry_agent.launch.table import Trial
 
+
+# ruff: noqa: PLC0415 - a device whose agent was never upgraded holds nothing of what an upgrade takes
+
+FOLDER = "agents"
 BASE_PATH = "SKERRY_BASE_PYTHONPATH"
 """What PYTHONPATH was for the base environment, in the environment of an agent that was installed later."""
 CHOICE = "SKERRY_AGENT"
@@ -36,6 +40,9 @@ def launch(arguments: list[str]) -> None:
     folder = agents_of(arguments)
     if folder is None or os.environ.get(CHOICE) == "base" or own_folder().parent == folder.resolve():
         return
+    from skerry_agent.launch import files, watch
+    from skerry_agent.launch.table import BASE
+
     if arguments[:1] != ["run"]:
         agent = files.read(folder)[0].current
         if agent.folder and files.is_agent(folder / agent.folder):
@@ -60,6 +67,8 @@ def relaunch(arguments: list[str]) -> None:
 
     Its children end first: they would hold the ports that the next agent listens on.
     """
+    from skerry_agent.launch.processes import end_children
+
     end_children()
     with contextlib.suppress(OSError):
         os.execve(sys.executable, _command(arguments), base_environment())  # noqa: S606 - no shell is wanted
@@ -88,8 +97,8 @@ def agents_of(arguments: list[str]) -> Path | None:
         said = None
     names = [os.fsdecode(said[1])] if said else [*os.environ.get("STATE_DIRECTORY", "").split(":"), "state"]
     for name in filter(None, names):
-        folder = files.folder_of(config.absolute().parent / name)
-        if any((folder / copy).exists() for copy in files.COPIES):
+        folder = config.absolute().parent / name / FOLDER
+        if any((folder / copy).exists() for copy in ("record.json", "record.second.json")):
             return folder
     return None
 
@@ -122,7 +131,7 @@ def _is_restarted() -> bool:
 # -- without systemd ---------------------------------------------------------------------------------------------------
 
 
-def _stand_by(folder: Path, trial: Trial, arguments: list[str]) -> None:
+def _stand_by(folder: Path, trial: "Trial", arguments: list[str]) -> None:
     """Run the candidate as a child until its trial is over, however that ends; whoever is told to stop, stops."""
     stopping: list[int] = []
 
@@ -144,8 +153,11 @@ def _stand_by(folder: Path, trial: Trial, arguments: list[str]) -> None:
         os._exit(os.waitstatus_to_exitcode(ended) if ended is not None else 1)
 
 
-def _await(folder: Path, trial: Trial, child: int, stopping: list[int]) -> int | None:
+def _await(folder: Path, trial: "Trial", child: int, stopping: list[int]) -> int | None:
     """Its wait status, once it has ended: by itself, late, or committed, so that it goes on in this process."""
+    from skerry_agent.launch import files, watch
+    from skerry_agent.launch.table import Died
+
     ends = time.monotonic() + trial.deadline_s
     while not stopping:
         status = _waited(child, watch.POLL_S)
@@ -190,7 +202,7 @@ def _words(status: int) -> str:
 
 def _die_with(parent: int) -> None:
     """As children of the agent do (`ports.lifetime`): a parent that is killed leaves no second agent behind."""
-    import ctypes  # noqa: PLC0415 - only a trial without systemd needs it
+    import ctypes
 
     ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:

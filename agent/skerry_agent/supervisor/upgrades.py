@@ -1,380 +1,94 @@
-"""The upgrade of this agent: fetched, installed and proven beside the one that runs, then switched to, once.
+"""Where the supervisor asks for upgrades of the agent: most devices never have one, and load no `agent_upgrade`.
 
-How an upgrade ended is on the disk before anything else happens (`launch.files`), and an order that has ended is not
-begun again. What is switched is the record alone: the supervisor then ends in order, and the launcher starts the other
-agent. Whether that is healthy it says itself (`agent_trial`). Decides nothing about models.
+That is loaded when there is a record of agents on the disk, or when the host orders one. Decides nothing itself.
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING
 
-from msgspec import Struct
-from msgspec.structs import replace
-
-from skerry_agent import log
 from skerry_agent.deployment.context import DeviceContext
-from skerry_agent.deployment.preparation import CRASH_PAUSE_S, seconds_left
 from skerry_agent.deployment.unit import Unit
-from skerry_agent.launch import files
-from skerry_agent.launch.start import own_folder
-from skerry_agent.launch.table import SUCCEEDED, Agent, Ended, Event, Healthy, Ordered, Record, Refused, Skipped, Trial
-from skerry_agent.machine import events
-from skerry_agent.machine.records import Deployment
-from skerry_agent.ports.interfaces import Timer
-from skerry_agent.ports.jobs import AgentReady, Answer, InstallAgent, Refusal
-from skerry_agent.state.disk import DiskError, os_error_text, read_record, write_record
-from skerry_agent.state.runtimes import PLACE
-from skerry_agent.supervisor.agent_transfer import AgentTransfer
-from skerry_agent.supervisor.agent_trial import AgentTrial, serves
-from skerry_agent.wire.policies import Outcome
-from skerry_agent.wire.upgrades import AgentOrder, UpgradeReport, UpgradeState
+from skerry_agent.wire.upgrades import AgentOrder, UpgradeReport
 
-ORDER_FILE = "order.json"
-MOST_INSTALLS = 3
-"""So often an installation may be cut off, by want of memory or of power, before its order has failed."""
-REST_POLL_S, SETTLED_S = 1.0, 60.0
-STANDING = frozenset({"agent_keeps_dying", "agent_gone"})
-"""Reasons for which the device does not run the agent that it once committed: an issue until the next upgrade."""
+if TYPE_CHECKING:
+    from skerry_agent.supervisor.agent_upgrade import AgentUpgrade
 
-
-class OrderLog(Struct, frozen=True):
-    """What is kept of the order that is being carried out."""
-
-    deployment: str
-    ordered_at: float
-    installs: int = 0
+AGENTS, COPIES = "agents", ("record.json", "record.second.json")
+"""As `launch.files` has them, which is not loaded for this."""
 
 
 class Upgrades:
-    """Carries out the host's orders for the agent itself, one at a time. Does nothing until it is `enabled`.
+    """The upgrades of a device's agent. Does nothing until it is `enabled`.
 
-    `enabled` is what ends this supervisor so that the launcher runs: only a resident one has that. `held` says whether
-    something else is on trial that the other agent would have to answer for.
+    `enabled` is what ends this supervisor so that the launcher runs: only a resident one has that. While the device is
+    `busy`, it waits with that.
     """
 
-    def __init__(self, context: DeviceContext, units: Mapping[str, Unit], own: str | None = None) -> None:
+    def __init__(self, context: DeviceContext, units: Mapping[str, Unit], busy: Callable[[], bool]) -> None:
         self.enabled: Callable[[], None] | None = None
-        self.held: Callable[[], bool] = lambda: False
-        self._context, self._units = context, units
-        self._folder = files.folder_of(context.config.state_dir)
-        self._own = _own_name(self._folder) if own is None else own
-        self._record, self._issue = Record(), ""
-        self._wanted: AgentOrder | None = None
-        self._order: AgentOrder | None = None
-        self._log = OrderLog("", 0.0)
-        self._state: UpgradeState = "idle"
-        self._transfer: AgentTransfer | None = None
-        self._trial: AgentTrial | None = None
-        self._timers: list[Timer] = []
-        self._cancel_updater: Callable[[], None] = _nothing
+        self.own: str | None = None
+        self.work: AgentUpgrade | None = None
+        self._context, self._units, self._busy = context, units, busy
 
     def start(self) -> None:
-        """Take up where the record stands: on trial, or at rest."""
-        if self.enabled is None:
-            return
-        self._record, self._issue = files.read(self._folder)
-        trial = self._record.trial
-        if trial is not None and trial.agent.folder == self._own:
-            log.info("this agent is on trial", release=trial.agent.release, deployment=trial.deployment)
-            self._trial = AgentTrial(trial, self._context, self._units, self._judged)
-        elif trial is not None:
-            self._skip_trial()
-        elif self._own and self._own == self._record.current.folder:
-            self._context.clock.after(SETTLED_S, self._settled)
+        """Take up where the record stands, where there is one."""
+        if any((self._context.config.state_dir / AGENTS / name).exists() for name in COPIES):
+            self._load()
 
-    def _settled(self) -> None:
-        self._write(Healthy(self._own))
+    def _load(self) -> None:
+        if self.work is None and self.enabled is not None:
+            from skerry_agent.supervisor.agent_upgrade import AgentUpgrade  # noqa: PLC0415 - see above
 
-    def _skip_trial(self) -> None:
-        """A candidate whose start could not be counted is given up, once that can be written down."""
-        skipped = Skipped("another agent runs: its start could not be written down, or a person has started this one")
-        if not self._write(skipped):
-            self._context.clock.after(SETTLED_S, self._skip_trial)
-
-    # -- orders --------------------------------------------------------------------------------------------------------
+            self.work = AgentUpgrade(self._context, self._units, self.enabled, self._busy, self.own)
+            self.work.start()
 
     def order(self, order: AgentOrder | None) -> None:
         """What the host wants now; None where the agent is to stay what it is."""
-        self._wanted = order
-        if self._order is not None and (order is None or order.deployment != self._order.deployment):
-            self._drop()
-        if order is not None and self.enabled is not None and not self.active and not self._has_ended(order):
-            self._begin(order)
-
-    def _has_ended(self, order: AgentOrder) -> bool:
-        ended = self._record.ended
-        return ended is not None and ended.deployment == order.deployment
-
-    def _begin(self, order: AgentOrder) -> None:
-        self._order, self._log = order, self._logged(order)
-        if self._own == f"{order.manifest.sha256[:16]}-{PLACE.tag}":
-            self._end(SUCCEEDED)
-            return
-        deployment = self._deployment(order)
-        left_s, limit_s = seconds_left(deployment, self._context.clock.wall()), order.policy.deadline_s
-        self._after(left_s, lambda: self._end("timed_out", "deadline", f"not installed within {limit_s:g} s"))
-        self._enter("fetching")
-        self._transfer = AgentTransfer(self._context, deployment, self._folder, self._fetched)
-        self._transfer.start()
-
-    def _logged(self, order: AgentOrder) -> OrderLog:
-        """What is known of an order from before a restart; else it is new."""
-        try:
-            known = read_record(self._folder / ORDER_FILE, OrderLog)
-        except DiskError:
-            known = None
-        if known is not None and known.deployment == order.deployment:
-            return known
-        return OrderLog(order.deployment, self._context.clock.wall())
-
-    def _deployment(self, order: AgentOrder) -> Deployment:
-        return Deployment(
-            id=order.deployment,
-            release=order.release,
-            target="cpu",
-            manifest=order.manifest,
-            policy=order.policy,
-            ordered_at=self._log.ordered_at,
-            http=order.http,
-            asked=order.asked,
-        )
-
-    def _fetched(self, event: events.Event) -> None:
-        match event:
-            case events.Fetched():
-                self._install()
-            case events.Rejected():
-                self._end("rejected", event.reason, event.detail)
-            case events.FetchFailed():
-                self._end("failed", event.reason, event.detail)
-
-    # -- installation --------------------------------------------------------------------------------------------------
-
-    def _install(self) -> None:
-        order = self._order
-        if order is None:
-            return
-        if self._log.installs >= MOST_INSTALLS:
-            self._end("failed", "agent_install", f"the installation was cut off {self._log.installs} times")
-            return
-        self._log = replace(self._log, installs=self._log.installs + 1)
-        try:
-            files.make(self._folder)
-            write_record(self._folder / ORDER_FILE, self._log)
-        except OSError as error:  # what cannot be counted is not begun
-            self._end("failed", "disk", os_error_text(error))
-            return
-        self._enter("installing")
-        job = InstallAgent(
-            release=order.release,
-            manifest_file=str(self._context.blobs.path(order.manifest.sha256)),
-            root=str(self._folder),
-            blobs_dir=str(self._context.blobs.folder),
-            config=str(Path(self._context.config.file).absolute()),
-            models=tuple(sorted(name for name, unit in self._units.items() if serves(unit))),
-        )
-        self._cancel_updater = self._context.processes.run_updater(job, self._installed)
-
-    def _installed(self, answer: Answer) -> None:
-        self._cancel_updater = _nothing
-        match answer:
-            case AgentReady():
-                self._enter("waiting")
-                self._switch_at_rest(answer)
-            case Refusal(kind="crashed"):
-                log.warning("the updater ended while it installed an agent", reason=answer.reason, detail=answer.detail)
-                self._after(CRASH_PAUSE_S * self._log.installs, self._install)
-            case Refusal(kind="rejected"):
-                self._end("rejected", answer.reason, answer.detail)
-            case Refusal():
-                self._end("failed", answer.reason, answer.detail)
-
-    # -- the switch ----------------------------------------------------------------------------------------------------
-
-    def _switch_at_rest(self, ready: AgentReady) -> None:
-        """Not while a model is being deployed, or settings are tried: their trial would be cut off."""
-        order = self._order
-        if order is None or self.enabled is None:
-            return
-        serving = tuple(sorted(name for name, unit in self._units.items() if serves(unit)))
-        agent = Agent(ready.folder, order.release, ready.version)
-        trial = Trial(agent, order.deployment, order.deadline_s, self._context.link.connected, serving)
-        busy = self.held() or any(unit.active for unit in self._units.values())
-        if busy or not self._write(Ordered(trial)):
-            self._after(REST_POLL_S, lambda: self._switch_at_rest(ready))
-            return
-        log.info("the agent ends, so that another one can start", release=order.release, version=ready.version)
-        self._order = None
-        self._cancel_timers()
-        self.enabled()
-
-    def _judged(self, event: Event) -> bool:
-        """The trial of this agent says what it lacks, or that it lacks nothing; whether the trial is over."""
-        if not self._write(event) or self._record.trial is not None:
-            return False
-        self._trial = None
-        ended = self._record.ended
-        assert ended is not None
-        log.info("this agent is the current one from now on", release=ended.release, outcome=ended.outcome)
-        self._context.clock.after(SETTLED_S, self._settled)
-        self._context.collect()
-        self.order(self._wanted)
-        self._context.changed()
-        return True
-
-    def _write(self, event: Event) -> bool:
-        """Change the record; False where the disk takes nothing, which is an issue until it does."""
-        try:
-            self._record = files.change(self._folder, event).record
-        except OSError as error:
-            self._issue = f"agent: what happened cannot be written down: {os_error_text(error)}"
-            return False
-        self._issue = ""
-        return True
-
-    # -- the end of an order -------------------------------------------------------------------------------------------
-
-    def _end(self, outcome: str, reason: str = "", detail: str = "") -> None:
-        """Nothing was switched."""
-        order = self._order
-        assert order is not None
-        self._drop()
-        say = log.info if outcome == SUCCEEDED else log.warning
-        say("an upgrade of the agent has ended", release=order.release, outcome=outcome, reason=reason, detail=detail)
-        ended = Ended(order.deployment, order.release, outcome, reason, detail)
-        if not self._write(Refused(ended)):
-            self._record = self._record._replace(ended=ended)  # until a restart, then it is tried once more
-        self._context.collect()
-        self._context.changed()
-
-    def _drop(self) -> None:
-        self._order = None
-        self._cancel_timers()
-        self._cancel_updater()
-        self._cancel_updater = _nothing
-        if self._transfer is not None:
-            self._transfer.stop()
-            self._transfer = None
-        self._enter("idle")
-
-    def _enter(self, state: UpgradeState) -> None:
-        if state != self._state:
-            self._state = state
-            self._context.changed()
-
-    def _after(self, seconds: float, call: Callable[[], None]) -> None:
-        self._timers.append(self._context.clock.after(seconds, call))
-
-    def _cancel_timers(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-
-    # -- the link ------------------------------------------------------------------------------------------------------
+        if order is not None:
+            self._load()
+        if self.work is not None:
+            self.work.order(order)
 
     def link_up(self) -> None:
         """The broker is there (again)."""
-        if self._transfer is not None:
-            self._transfer.link_up()
+        if self.work is not None:
+            self.work.link_up()
 
     def message(self, topic: str, payload: bytes) -> None:
         """Something came from the broker."""
-        if self._transfer is not None:
-            self._transfer.message(topic, payload)
+        if self.work is not None:
+            self.work.message(topic, payload)
 
     def reported(self, token: int | None) -> None:
         """A reported state was sent under this token."""
-        if self._trial is not None:
-            self._trial.reported(token)
+        if self.work is not None:
+            self.work.reported(token)
 
     def acked(self, token: int) -> None:
         """The broker has taken a message."""
-        if self._trial is not None:
-            self._trial.acked(token)
+        if self.work is not None:
+            self.work.acked(token)
 
-    # -- what is said --------------------------------------------------------------------------------------------------
+    @property
+    def on_trial(self) -> bool:
+        """Whether this very agent has yet to show that it is healthy, so that nothing else is to be tried now."""
+        return self.work is not None and self.work.on_trial
 
     @property
     def active(self) -> bool:
         """Whether an upgrade is under way, so that nothing on the disk may be removed."""
-        return self._order is not None or self._record.trial is not None
-
-    @property
-    def on_trial(self) -> bool:
-        """Whether this agent itself has yet to show that it is healthy."""
-        return self._trial is not None
+        return self.work is not None and self.work.active
 
     @property
     def issues(self) -> tuple[str, ...]:
         """What is wrong with the agent on this device."""
-        ended = self._record.ended
-        wanted = self._wanted is not None and ended is not None and self._has_ended(self._wanted)
-        if ended is None or ended.outcome == SUCCEEDED or not (wanted or ended.reason in STANDING):
-            return tuple(filter(None, (self._issue,)))
-        word = ended.outcome.replace("_", " ")
-        what = f"{ended.reason}: agent: {ended.release} was {word}" if ended.outcome != "failed" else ""
-        line = f"{what or f'{ended.reason}: agent: {ended.release} failed'}: {ended.detail}"
-        return tuple(filter(None, (self._issue, line)))
+        return self.work.issues if self.work is not None else ()
 
     def report(self) -> UpgradeReport | None:
         """For twin and status; None of a device whose agent was never upgraded."""
-        return report_of(self._record, self._own, self._now())
-
-    def _now(self) -> UpgradeReport | None:
-        """What is under way, if anything is."""
-        if self._trial is not None:
-            trial = self._trial.trial
-            return UpgradeReport(trial.deployment, trial.agent.release, "trial", detail=self._trial.lacking)
-        if self._order is None:
-            return None
-        shown = UpgradeReport(self._order.deployment, self._order.release, self._state)
-        transfer = self._transfer
-        if transfer is None:
-            return shown
-        received, expected = transfer.received, transfer.expected
-        return replace(
-            shown,
-            detail=transfer.waiting,
-            bytes_received=received,
-            bytes_expected=expected,
-            transports=transfer.transports,
-        )
-
-    # -- disk ----------------------------------------------------------------------------------------------------------
+        return self.work.report() if self.work is not None else None
 
     def collect(self) -> None:
-        """Remove the agents that nothing names, and half-made ones; those in use, and the one before, are kept."""
-        record, damage = files.read(self._folder)
-        if self.enabled is not None and not self.active and not damage:
-            files.collect(self._folder, record, self._own)
-
-
-def report_of(record: Record, own: str, now: UpgradeReport | None = None) -> UpgradeReport | None:
-    """What a record says, with what is under way before what has ended."""
-    agents = [agent for agent in (record.current, record.trial and record.trial.agent) if agent]
-    runs = next((agent.release for agent in agents if agent.folder == own), "")
-    if now is not None:
-        return replace(now, runs=runs)
-    ended = record.ended
-    if ended is None:
-        return UpgradeReport(runs=runs) if runs else None
-    outcome = ended.outcome if ended.outcome in get_args(Outcome) else None  # an agent of another version wrote it
-    return UpgradeReport(
-        ended.deployment,
-        ended.release,
-        outcome=outcome,  # type: ignore[arg-type]
-        reason=ended.reason,
-        detail=ended.detail,
-        runs=runs,
-    )
-
-
-def _own_name(folder: Path) -> str:
-    """The name of the folder of agents that this code runs from, empty for the base environment."""
-    own = own_folder()
-    return own.name if own.parent == folder.resolve() else ""
-
-
-def _nothing() -> None:
-    """There is nothing to do."""
+        """Remove the agents that nothing names."""
+        if self.work is not None:
+            self.work.collect()

@@ -4,6 +4,7 @@ The wheelhouse is fetched, verified and installed as that of a runtime is (`whee
 """
 
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,25 +38,29 @@ def plan_agent(job: PlanAgent, trust: Trust, place: Place = PLACE) -> Planned:
     return Planned("full", (wheelhouse.artifact,), wheelhouse.installed_bytes + wheelhouse.artifact.size)
 
 
+Prove = Callable[[Path, InstallAgent], str]
+"""(folder, job): the version that the agent in a folder says of itself; raises `RefusedError`."""
+
+
 def install_agent(
-    job: InstallAgent, trust: Trust, room: Room, pip: Pip | None = None, place: Place = PLACE
+    job: InstallAgent, trust: Trust, room: Room, pip: Pip | None = None, prove: Prove | None = None
 ) -> AgentReady:
     """Install it, unless it is, and prove it. One that proves unfit is removed again.
 
     Raises `RefusedError`, `TrustError`, `WireError`, `OSError`.
     """
     raw = Path(job.manifest_file).read_bytes()
-    wheelhouse = _fitting(read_agent_manifest(raw, job.release, trust), place)
-    folder = Path(job.root) / folder_name(raw, place)
+    wheelhouse = _fitting(read_agent_manifest(raw, job.release, trust), PLACE)
+    folder = Path(job.root) / folder_name(raw)
     was_there = is_installed(folder, raw)
     if not was_there:
         _remove(folder)
         tar = Path(job.blobs_dir) / wheelhouse.artifact.sha256
         if not tar.is_file():
             raise RefusedError(Refusal("failed", "missing_blob", f"the wheelhouse of {job.release} was not fetched"))
-        install(Installation(tar, wheelhouse, raw, folder, f"agent {job.release}"), room, pip, place)
+        install(Installation(tar, wheelhouse, raw, folder, f"agent {job.release}"), room, pip)
     try:
-        version = agent_probe.probe(folder, job)
+        version = (prove or agent_probe.probe)(folder, job)
         _check_version(version, wheelhouse, job.release)
     except RefusedError:
         if not was_there:  # the agent before this one is kept, whatever became of it

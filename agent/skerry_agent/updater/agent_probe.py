@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -41,12 +42,17 @@ class Check(Struct, frozen=True):
     detail: str = ""
 
 
-def probe(folder: Path, job: InstallAgent) -> str:
+Run = Callable[[Path | None, list[str], float, str], "subprocess.CompletedProcess[str]"]
+"""(folder, arguments, limit_s, what): runs Python with the agent in a folder; without one, that which runs."""
+
+
+def probe(folder: Path, job: InstallAgent, run: Run | None = None) -> str:
     """The version that the agent in a folder says of itself, once it has passed. Raises `RefusedError`, `OSError`."""
-    version = _imported(folder, job.release)
-    failed = _failed_models(folder, job)
+    run = run or run_python
+    version = _imported(run, folder, job.release)
+    failed = _failed_models(run, folder, job)
     if failed:
-        here = {check.check for check in _checks(None, job) or () if check.ok}
+        here = {check.check for check in _checks(run, None, job) or () if check.ok}
         own = [check for check in failed if check.check in here]
         if own:
             detail = "; ".join(f"{check.check}: {check.detail}" for check in own)
@@ -54,8 +60,8 @@ def probe(folder: Path, job: InstallAgent) -> str:
     return version
 
 
-def _imported(folder: Path, release: str) -> str:
-    done = _run(folder, ["-c", IMPORTS], IMPORT_S, f"{release} does not load")
+def _imported(run: Run, folder: Path, release: str) -> str:
+    done = run(folder, ["-c", IMPORTS], IMPORT_S, f"{release} does not load")
     lines = done.stdout.split("\n")
     if done.returncode == 0 and Path(lines[0]).is_relative_to(folder):
         return lines[1].strip()
@@ -68,12 +74,12 @@ def _imported(folder: Path, release: str) -> str:
     raise _refused("agent_import", f"{release} cannot be imported: {_last(done.stderr)}")
 
 
-def _failed_models(folder: Path, job: InstallAgent) -> list[Check]:
+def _failed_models(run: Run, folder: Path, job: InstallAgent) -> list[Check]:
     """What the candidate finds wrong with the models that serve. Raises `RefusedError` where it cannot say."""
     wanted = {f"model {name}" for name in job.models}
     if not wanted:
         return []
-    checks = _checks(folder, job)
+    checks = _checks(run, folder, job)
     if checks is None:
         raise _refused("agent_selftest", f"{job.release} cannot test the models: its selftest has ended with an error")
     said = {check.check for check in checks}
@@ -81,17 +87,20 @@ def _failed_models(folder: Path, job: InstallAgent) -> list[Check]:
     return [check for check in checks if check.check in wanted and not check.ok] + lost
 
 
-def _checks(folder: Path | None, job: InstallAgent) -> list[Check] | None:
+def _checks(run: Run, folder: Path | None, job: InstallAgent) -> list[Check] | None:
     """What the selftest of an agent says, None where it says nothing; without a folder that of the agent that runs."""
     arguments = ["-m", "skerry_agent", "selftest", "--beside", "--json", "--config", job.config]
     try:
-        done = _run(folder, arguments, SELFTEST_S, "its selftest")
+        done = run(folder, arguments, SELFTEST_S, "its selftest")
         return codec.decode(done.stdout, list[Check])
     except (WireError, RefusedError):
         return None
 
 
-def _run(folder: Path | None, arguments: list[str], limit_s: float, what: str) -> "subprocess.CompletedProcess[str]":
+def run_python(
+    folder: Path | None, arguments: list[str], limit_s: float, what: str
+) -> "subprocess.CompletedProcess[str]":
+    """Raises `RefusedError` where it takes too long, `OSError` where it cannot be started."""
     environment = (environment_of(folder) if folder is not None else dict(os.environ)) | {CHOICE: "base"}
     try:
         return run_bounded([sys.executable, "-P", *arguments], limit_s, environment, die_with_parent)

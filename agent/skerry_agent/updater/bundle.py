@@ -7,9 +7,12 @@ written. No file is read whole.
 import mmap
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from skerry_agent.patch import PatchError, apply, read_header
 from skerry_agent.ports.interfaces import Trust
@@ -19,7 +22,7 @@ from skerry_agent.state.slots import read_bundle, write_bundle
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.files import has_hash
 from skerry_agent.updater.room import NOT_ENOUGH_MEMORY, Room
-from skerry_agent.updater.runtime import stage_runtime
+from skerry_agent.updater.runtime import OWN, Tools, stage_runtime
 from skerry_agent.updater.verify import read_manifest
 from skerry_agent.wire import routes
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES
@@ -27,32 +30,51 @@ from skerry_agent.wire.codec import encode
 from skerry_agent.wire.manifest import PATCH_FORMAT, QUALITY_FILE, Artifact, Bundle, PatchRef, Release
 
 
-def stage(job: StageJob, trust: Trust, room: Room) -> Staged:
+def stage(job: StageJob, trust: Trust, room: Room, tools: Tools = OWN) -> Staged:
     """Make the bundle in a temporary folder, then rename it: a bundle folder is complete or absent.
 
     Raises `RefusedError`, `TrustError`, `WireError`, `OSError`.
     """
     manifest = read_manifest(job.manifest_file, job.release, trust)
     bundle = manifest.bundle(job.target)
-    final = Path(job.bundle_dir)
-    if not _complete(final, bundle):
-        temporary = final.with_name(f".{final.name}.tmp")
-        for leftover in (temporary, final):
-            shutil.rmtree(leftover, ignore_errors=True)
-        sources = [_source(artifact, job, manifest) for artifact in bundle.artifacts]
-        make_folder(temporary)
-        try:
-            _check_room(sources, temporary, job, room)
-            for source in sources:
-                _make(source, temporary / source.artifact.name, job)
-            (temporary / QUALITY_FILE).write_bytes(encode(manifest.quality))
-            write_bundle(temporary, bundle)
-            temporary.rename(final)
-            sync_folder(final.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    runtime = stage_runtime(job.runtime, Path(job.blobs_dir), trust, room) if job.runtime is not None else None
-    return Staged(bundle.model.blob.sha256, runtime)
+    _make_bundle(bundle, Path(job.bundle_dir), job, (manifest, room))
+    runtime = stage_runtime(job.runtime, Path(job.blobs_dir), trust, room, tools) if job.runtime is not None else None
+    return Staged(bundle.model.blob.sha256, runtime, _make_spare(bundle, job, (manifest, room)))
+
+
+def _make_spare(bundle: Bundle, job: StageJob, given: tuple[Release, Room]) -> str:
+    """The model of the spare bundle, if it could be made: what cannot be had of it does not stop a deployment."""
+    spare = next((each for each in given[0].bundles if each.target == job.spare), None)
+    if spare is None:
+        return ""
+    have = job.have | {a.blob.sha256: str(Path(job.bundle_dir) / a.name) for a in bundle.artifacts}
+    try:
+        _make_bundle(spare, Path(job.spare_dir), replace(job, have=have), given)
+    except (RefusedError, OSError) as error:
+        print(f"no {job.spare} bundle is kept beside it: {error}", file=sys.stderr)  # noqa: T201 - the agent's log
+        return ""
+    return spare.model.blob.sha256
+
+
+def _make_bundle(bundle: Bundle, final: Path, job: StageJob, given: tuple[Release, Room]) -> None:
+    manifest, room = given
+    if _complete(final, bundle):
+        return
+    temporary = final.with_name(f".{final.name}.tmp")
+    for leftover in (temporary, final):
+        shutil.rmtree(leftover, ignore_errors=True)
+    sources = [_source(artifact, job, manifest) for artifact in bundle.artifacts]
+    make_folder(temporary)
+    try:
+        _check_room(sources, temporary, job, room)
+        for source in sources:
+            _make(source, temporary / source.artifact.name, job)
+        (temporary / QUALITY_FILE).write_bytes(encode(manifest.quality))
+        write_bundle(temporary, bundle)
+        temporary.rename(final)
+        sync_folder(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _complete(folder: Path, bundle: Bundle) -> bool:

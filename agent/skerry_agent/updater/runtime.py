@@ -30,6 +30,17 @@ TakeProbe = Callable[[RuntimeOrder, Wheelhouse, Path, str], Probe]
 
 
 @dataclass(frozen=True)
+class Tools:
+    """What installs a runtime and what tries it; the device's own where there is none."""
+
+    pip: wheelhouse.Pip | None = None
+    probe: TakeProbe | None = None
+
+
+OWN = Tools()
+
+
+@dataclass(frozen=True)
 class Ordered:
     """A verified runtime for this device. `raw` is its signed manifest."""
 
@@ -78,14 +89,7 @@ def plan_runtime(order: RuntimeOrder, trust: Trust) -> tuple[BlobRef | None, int
     return artifact, ordered.wheelhouse.installed_bytes + artifact.size
 
 
-def stage_runtime(
-    order: RuntimeOrder,
-    blobs: Path,
-    trust: Trust,
-    room: Room,
-    pip: wheelhouse.Pip | None = None,
-    take_probe: TakeProbe | None = None,
-) -> SlotRuntime:
+def stage_runtime(order: RuntimeOrder, blobs: Path, trust: Trust, room: Room, tools: Tools = OWN) -> SlotRuntime:
     """Install it where it is not, and have it probed where no slot runs with it yet.
 
     Raises `RefusedError`, `TrustError`, `WireError`, `OSError`. What does not work stays until it is collected: it may
@@ -93,19 +97,19 @@ def stage_runtime(
     """
     ordered = read_order(order, trust)
     with wheelhouse.alone(Path(order.folder)):
-        folder = _installed(order, ordered) or _install(order, ordered, blobs, room, pip)
+        folder = _installed(order, ordered) or _install(order, ordered, blobs, room, tools)
     if folder.name not in order.proven:
-        _prove(order, ordered, folder, take_probe or _probe)
+        _prove(order, ordered, folder, tools.probe or _probe)
     return SlotRuntime(ordered.manifest.full_name, folder.name, order.manifest)
 
 
-def _install(order: RuntimeOrder, ordered: Ordered, blobs: Path, room: Room, pip: wheelhouse.Pip | None) -> Path:
+def _install(order: RuntimeOrder, ordered: Ordered, blobs: Path, room: Room, tools: Tools) -> Path:
     folder = _free_folder(order, ordered)
     tar = blobs / ordered.wheelhouse.artifact.sha256
     if not tar.is_file():
         raise RefusedError(Refusal("failed", "missing_blob", f"the wheelhouse of {ordered.title} was not fetched"))
     job = wheelhouse.Installation(tar, ordered.wheelhouse, ordered.raw, folder, ordered.title)
-    wheelhouse.install(job, room, pip)
+    wheelhouse.install(job, room, tools.pip)
     return folder
 
 

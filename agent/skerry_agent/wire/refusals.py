@@ -103,6 +103,15 @@ REFUSALS: dict[str, RefusalCode] = {
     ),
     "not_enough_ram": RefusalCode("more memory than the device has", "build a smaller model for this board"),
     "not_enough_disk": RefusalCode("more disk than the device has free", "free some space on the device"),
+    "no_wheelhouse": RefusalCode(
+        "no wheels for the device's machine and Python", "create the runtime with a folder of wheels for it, too"
+    ),
+    "runtime_needs_glibc": RefusalCode(
+        "the runtime needs a newer C library", "upgrade the device's operating system, or take an older runtime"
+    ),
+    "rollback_without_runtime": RefusalCode(
+        "a rollback could not run what runs now", "order the same release with the runtime that it has, first"
+    ),
     "missing_object": RefusalCode(
         "the host's store lacks a file of the release",
         "restore the store from a backup, or create the release anew",

@@ -36,7 +36,7 @@ from skerry_host.fleet.device import Device
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views.gather import deployments_of, device_views
 from skerry_host.plane.views.known import known_by
-from skerry_host.plane.views.labels import label, transports
+from skerry_host.plane.views.labels import because, label, transports
 from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.words import energy, reading
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from sqlalchemy.orm import Session
 
+    from skerry_host.plane.views.upgrades import UpgradeView
     from skerry_host.plane.views.views import DeploymentView, DeviceView, ModelView, Point
 
 MOST_ISSUES = 20
@@ -225,6 +226,7 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
     lines = [
         f"known by: {known_by(view.known, now)}",
         f"agent {view.agent or '-'}, runs {', '.join(view.targets)}",
+        *_upgrade(view.upgrade),
         f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
     ]
     lines += [f"ALARM: {label(alarm.kind)}: {alarm.text}" for alarm in view.alarms]
@@ -232,7 +234,10 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
         lines.append(f"its figures are not of now: they came {ago(view.measured, now)}")
     for model in view.models:
         newest = model.newest
-        lines.append(f"{model.model}: {model.release or '-'} ({_state(model)}), previous {model.previous or '-'}")
+        runs = _with_runtime(model.release, model.runtime)
+        before = _with_runtime(model.previous, model.previous_runtime)
+        gone = ", its runtime is gone: the base environment's stands in" if model.runtime_gone else ""
+        lines.append(f"{model.model}: {runs} ({_state(model)}{gone}), previous {before}")
         if newest:
             p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
             rate = f"{newest.inferences_per_s:.1f} inferences/s{_energy(newest, model)}{_errors(model)}"
@@ -254,6 +259,21 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
 def _differing(view: "DeviceView") -> str:
     differ = view.settings.differing
     return f", {differ} differ: `skerry device settings {view.id}`" if differ else ""
+
+
+def _upgrade(upgrade: "UpgradeView") -> list[str]:
+    """Which agent is wanted, which runs, and what became of the latest upgrade; nothing where there never was one."""
+    if not upgrade.known:
+        return []
+    runs = upgrade.runs or "the base environment's"
+    wanted = f", {upgrade.wanted} is wanted" if upgrade.wanted else ""
+    ended = f"; {upgrade.attempted} {label(upgrade.outcome or upgrade.state)}" if upgrade.attempted else ""
+    why = f": {because(upgrade.reason, upgrade.detail)}" if upgrade.reason or upgrade.detail else ""
+    return [f"  agent release: {runs}{wanted}{ended}{why}"]
+
+
+def _with_runtime(release: str | None, runtime: str) -> str:
+    return f"{release} with runtime {safe(runtime)}" if release and runtime else release or "-"
 
 
 def _state(model: "ModelView") -> str:

@@ -2,8 +2,9 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
@@ -15,6 +16,7 @@ from skerry_host.cli.chosen import EXIT_STATUS, Chosen, chosen_devices, of_all, 
 from skerry_host.cli.common import ago, console, emit, emit_json, json_option, registry, safe, size, styled, table, warn
 from skerry_host.cli.listing import PAGE, ListOptions, Row, list_options, none_yet, part
 from skerry_host.cli.plane import PlaneWatcher, plane_now
+from skerry_host.cli.rollout_agents import AgentRollout, agent_named
 from skerry_host.cli.watch import watch
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED
@@ -26,16 +28,18 @@ from skerry_host.plane.views.admission import admission_lines
 from skerry_host.plane.views.gather import ROLLOUT_PAGE, rollout_view
 from skerry_host.plane.views.labels import because, label, transports
 from skerry_host.plane.views.plane_state import PlaneView
+from skerry_host.release.runtime_choice import RuntimeChoice
+from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
-    from rich.table import Table
     from rich.text import Text
 
     from skerry_agent.wire.manifest import Release
     from skerry_host.fleet.device import Device
     from skerry_host.fleet.several import Refusal, Several
+    from skerry_host.home import Home
     from skerry_host.plane.registry.database import Registry
     from skerry_host.plane.registry.tables import RolloutRow
     from skerry_host.plane.views.views import DeploymentView, RolloutView
@@ -89,28 +93,52 @@ def rollout() -> None:
     default=0.0,
     help="Maximum fraction of devices that may fail, from 0 to 1 [0].",
 )
+@click.option(
+    "--runtime",
+    default="",
+    metavar="NAME@V",
+    help="What the devices are to run it with, or `base` [each keeps what it has].",
+)
+@click.option(
+    "--trial",
+    type=click.FloatRange(1, 86_400),
+    default=300.0,
+    help="Of an agent: seconds after its start within which it must be healthy [300].",
+)
 @click.option("--wait", is_flag=True, help="Wait until the rollout has ended; exit 1 unless it succeeded.")
 @json_option
-def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, as_json: bool, **limits: Any) -> int:
-    """Start a rollout of RELEASE (model@version) to a group or to single devices.
+def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, as_json: bool, **options: Any) -> int:
+    """Start a rollout of RELEASE (model@version, or an agent's) to a group or to single devices.
+
+    A release of the agent itself is rolled out in the same way: a device whose new agent is not healthy within --trial
+    goes back to its old one by itself.
+
+    With --runtime a device is moved to the release and the runtime; one that runs the release already, by the runtime
+    alone. A rollback brings the runtime of before back, too.
 
     It is for every device that can run the release; the others are counted by reason and listed, each with its own.
     Devices of which something is not known that the release needs are ordered, and counted, too.
     """
     home = open_home()
-    manifest = Store(home.store).release(release)
+    store, runtime = Store(home.store), options.pop("runtime")
+    agent = agent_named(store, release)
+    if agent is not None:
+        _refuse_runtime(runtime)
+        return _start_agent(home, AgentRollout(store, agent), Asked(group, names, _policy(**options), wait, as_json))
+    manifest, choice = store.release(release), _runtime_choice(store, runtime)
     with registry(home) as opened:
         with opened.write() as session:
             chosen = chosen_devices(session, group, names)
-            able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused)
+            able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused, choice)
             known = intake.admission(able)
-            request = _request(manifest, able, known, (chosen.selection, _policy(**limits)))
+            request = _request(manifest, able, known, (chosen.selection, _policy(**options), runtime))
             started = intake.start_rollout(session, request, time.time())
             plane = None if wait else plane_now(session)
         if plane is not None:
             data = {"rollout": started, "release": release, "devices": list(able.done)}
             more = {"refused": able.refused, "admission": known, "plane": plane}
-            emit(data | more, as_json, lambda: "\n".join(_started(f"rollout {started}: {release}", chosen, able)))
+            head = f"rollout {started}: {release}{f' with {runtime}' if runtime else ''}"
+            emit(data | more, as_json, lambda: "\n".join(_started(head, chosen, able)))
             return able.exit_code
         warn(() if as_json else [*admission_lines(known), *refused_lines("left out", able.refused)])
         view = _ended(opened, started)
@@ -118,12 +146,52 @@ def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, a
     return able.exit_code if view.state == "succeeded" else 1
 
 
+class Asked(NamedTuple):
+    """What a command was called with, beside a release of the agent."""
+
+    group: str | None
+    names: tuple[str, ...]
+    policy: Policy
+    wait: bool
+    as_json: bool
+
+
+def _start_agent(home: "Home", rollout: AgentRollout, asked: Asked) -> int:
+    """The exit status of a rollout of the agent itself."""
+    with registry(home) as opened:
+        with opened.write() as session:
+            started = rollout.start(session, chosen_devices(session, asked.group, asked.names), asked.policy)
+            plane = None if asked.wait else plane_now(session)
+        if plane is not None:
+            emit(started.data(plane), asked.as_json, started.text)
+            return started.able.exit_code
+        warn(() if asked.as_json else refused_lines("left out", started.able.refused))
+        view = _ended(opened, started.rollout)
+    emit(_with_refused(view, started.able.refused), asked.as_json, lambda: _shown(view))
+    return started.able.exit_code if view.state == "succeeded" else 1
+
+
+def _refuse_runtime(runtime: str) -> None:
+    if runtime:
+        raise click.UsageError("--runtime is for releases of models: an agent brings what it needs")
+
+
 def _request(
-    manifest: "Release", able: "Several[tuple[Device, Fit]]", known: "Admission", of: tuple[str, Policy]
+    manifest: "Release", able: "Several[tuple[Device, Fit]]", known: "Admission", of: tuple[str, Policy, str]
 ) -> intake.RolloutRequest:
-    """What was asked for, with the targets that fit; `of` is the selection in words, and the policy."""
+    """What was asked for, with the targets that fit; `of` is the selection in words, the policy, and the runtime."""
+    selection, policy, runtime = of
     targets = {name: fits.target for name, (_, fits) in able.done.items() if fits.target is not None}
-    return intake.RolloutRequest(manifest, [each for each, _ in able.done.values()], *of, targets, known)
+    runtimes = {name: (fits.runtime, fits.runtime_bytes) for name, (_, fits) in able.done.items()}
+    those = [each for each, _ in able.done.values()]
+    return intake.RolloutRequest(manifest, those, selection, policy, targets, known, runtime, runtimes)
+
+
+def _runtime_choice(store: Store, wanted: str) -> RuntimeChoice:
+    """What --runtime asks for. Raises `ReleaseError` where there is no such runtime."""
+    choice = RuntimeChoice(RuntimeStore(store), wanted)
+    choice.check()
+    return choice
 
 
 def _started(head: str, chosen: Chosen, able: "Several[Any]") -> list[str]:
@@ -141,17 +209,28 @@ def _with_refused(view: "RolloutView", refused: "tuple[Refusal, ...]") -> dict[s
 @click.argument("release")
 @click.option("--group", help="The devices of a group.")
 @click.option("--device", "names", multiple=True, help="A device; may be given several times.")
+@click.option(
+    "--runtime",
+    default="",
+    metavar="NAME@V",
+    help="What the devices are to run it with, or `base` [each keeps what it has].",
+)
 @json_option
-def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool) -> int:
+def plan(release: str, group: str | None, names: tuple[str, ...], runtime: str, as_json: bool) -> int:
     """Show how many bytes each device would download for RELEASE, by patch or in full, and who is left out and why.
 
     Starts nothing.
     """
     store = Store(open_home().store)
-    manifest = store.release(release)
+    agent = agent_named(store, release)
+    if agent is not None:
+        _refuse_runtime(runtime)
+        with registry() as opened, opened.read() as session:
+            return AgentRollout(store, agent).plan(session, chosen_devices(session, group, names), as_json)
+    manifest, choice = store.release(release), _runtime_choice(store, runtime)
     with registry() as opened, opened.read() as session:
         chosen = chosen_devices(session, group, names)
-        able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused)
+        able = intake.fitting_targets(session, manifest, chosen.devices, chosen.refused, choice)
         rows = forecast(session, store, manifest, able.done.values())
     if as_json:
         emit_json([*rows, *able.refused])
@@ -161,15 +240,34 @@ def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool)
     return able.exit_code
 
 
-def _planned(rows: "list[Forecast]") -> "Table":
-    made = table("device", "target", "runs", "transfer", ">bytes", ">of full")
+def _planned(rows: "list[Forecast]") -> "Group":
+    from rich.console import Group  # noqa: PLC0415
+
+    with_runtime = any(row.runtime for row in rows)
+    made = table("device", "target", "runs", "transfer", *(["runtime"] if with_runtime else []), ">bytes", ">of full")
     for row in rows:
-        share = f"{row.bytes_expected / row.full_bytes:.1%}"
-        made.add_row(row.device, row.target, row.holds or "-", row.path, size(row.bytes_expected), share)
+        share = f"{row.bytes_expected / row.full_bytes:.1%}" if row.full_bytes else "-"
+        runtime = [_runtime_cell(row)] if with_runtime else []
+        made.add_row(row.device, row.target, row.holds or "-", row.path, *runtime, size(row.bytes_expected), share)
     total, full = sum(row.bytes_expected for row in rows), sum(row.full_bytes for row in rows)
     made.add_section()
-    made.add_row(f"{len(rows)} devices", "", "", "", size(total), f"{total / full:.1%}" if full else "-")
-    return made
+    blank = [""] * (4 if with_runtime else 3)
+    made.add_row(f"{len(rows)} devices", *blank, size(total), f"{total / full:.1%}" if full else "-")
+    return Group(made, *_rollbacks(rows))
+
+
+def _runtime_cell(row: Forecast) -> str:
+    if not row.runtime:
+        return "base"
+    return f"{row.runtime}, {size(row.runtime_bytes)}" if row.runtime_bytes else f"{row.runtime}, held"
+
+
+def _rollbacks(rows: Sequence[Forecast]) -> list[str]:
+    """What the devices would go back to, where a runtime is part of it: counted."""
+    counts = Counter(row.rollback for row in rows if row.rollback)
+    if all(back.endswith(" with the base runtime") for back in counts) and not any(row.runtime for row in rows):
+        return []
+    return [f"a rollback goes back to {back}: {count} devices" for back, count in counts.most_common()]
 
 
 @rollout.command()
@@ -263,10 +361,10 @@ def _policy(
     full_fallback: Fallback,
     byte_budget: int | None,
     hours: tuple[int, int] | None,
-    max_unsuccessful: float,
+    **others: float,
 ) -> Policy:
     transfer = TransferPolicy(full_fallback, byte_budget, deadline, hours)
-    return Policy(transfer, silence or deadline, max_unsuccessful)
+    return Policy(transfer, silence or deadline, others["max_unsuccessful"], others["trial"])
 
 
 def _ended(opened: "Registry", rollout_id: str) -> "RolloutView":
@@ -293,7 +391,8 @@ def _shown(view: "RolloutView", rows: "Sequence[DeploymentView] | None" = None, 
         more = [f"{rest} more devices: `skerry rollout status {view.id} --limit {view.devices}`"] if rest else []
     for row in sorted(rows, key=lambda d: (d.wave, d.device)) if len(rows) == view.devices else rows:
         made.add_row(*_cells(row))
-    head = f"{view.id}  {view.release} for {view.selection}: "
+    with_runtime = f" with {view.runtime}" if view.runtime else ""
+    head = f"{view.id}  {view.release}{with_runtime} for {view.selection}: "
     title = joined(head, styled(label(view.state), "bold"), f" {label(view.reason)}")
     return Group(title, *admission_lines(view.admission), made, *more)
 

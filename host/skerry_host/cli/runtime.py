@@ -58,7 +58,7 @@ def _said(made: Made) -> str:
     name, word = made.manifest.full_name, "already exists, unchanged" if made.existed else "is in the store"
     console().print(_details(made.manifest))
     if made.manifest.kind == "agent":
-        return f"agent {name} {word}"
+        return f"agent {name} {word}; next: skerry rollout start {name} --group GROUP"
     return f"runtime {name} {word}; next: skerry rollout start RELEASE --runtime {name} --group GROUP"
 
 

@@ -8,11 +8,16 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from skerry_agent.wire.twin import TransferPolicy
+from skerry_agent.wire.upgrades import DEFAULT_DEADLINE_S
 
 
 class Policy(Struct, frozen=True):
-    """Durations in seconds. `max_unsuccessful` is the largest fraction of a wave's devices (0..1) that may fail."""
+    """Durations in seconds. `max_unsuccessful` is the largest fraction of a wave's devices (0..1) that may fail.
+
+    `trial_s` is how soon a new agent must be healthy, of a rollout of the agent itself.
+    """
 
     transfer: TransferPolicy = TransferPolicy()
     silence_s: Annotated[float, Meta(gt=0)] = 3600.0
     max_unsuccessful: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    trial_s: Annotated[float, Meta(ge=1, le=86_400)] = DEFAULT_DEADLINE_S

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from skerry_agent.wire.admission import DeviceFacts, Obstacle, lasting, obstacles, unknown
 from skerry_agent.wire.manifest import Bundle, Release
 from skerry_agent.wire.names import split_release
+from skerry_agent.wire.runtimes import RuntimeManifest
 from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Reported
 
@@ -24,12 +26,16 @@ class Fit(Struct, frozen=True):
     """The target that a device would get; None where something `lasting` is in the way of every one.
 
     `meanwhile`: why the cpu's bundle would serve until the accelerator can be used. `unknown`: what is not known.
+    `runtime` is what it would run with, empty for the base environment's; `runtime_bytes` are those that it would
+    download of it.
     """
 
     target: TargetName | None
     in_the_way: tuple[Obstacle, ...] = ()
     meanwhile: tuple[Obstacle, ...] = ()
     unknown: tuple[str, ...] = ()
+    runtime: str = ""
+    runtime_bytes: int = 0
 
 
 class LeftOut(Struct, frozen=True, omit_defaults=True):
@@ -54,14 +60,23 @@ class Admission(Struct, frozen=True, omit_defaults=True):
     unknown: tuple[LeftOut, ...] = ()
 
 
-def fit(release: Release, targets: Sequence[TargetName], reported: Reported | None) -> Fit:
-    """The first of a device's targets in whose way nothing lasting is; of a release without any of them None."""
-    facts = facts_of(reported)
+def fit(
+    release: Release,
+    targets: Sequence[TargetName],
+    reported: Reported | None,
+    runtime: RuntimeManifest | None = None,
+) -> Fit:
+    """The first of a device's targets in whose way nothing lasting is; of a release without any of them None.
+
+    What a `runtime` brings that it is to run with counts before what the base environment has.
+    """
+    facts = facts_with(facts_of(reported), runtime)
     offered = [bundle for target in targets for bundle in release.bundles if bundle.target == target]
     found = [(bundle, _in_the_way(bundle, release, reported, facts)) for bundle in offered]
     for bundle, obstacle in found:
         if not lasting(obstacle):
-            return Fit(bundle.target, (), obstacle, unknown(bundle.needs, facts))
+            name = runtime.full_name if runtime is not None else ""
+            return Fit(bundle.target, (), obstacle, unknown(bundle.needs, facts), name)
     return Fit(None, lasting(found[0][1]) if found else ())
 
 
@@ -70,6 +85,16 @@ def facts_of(reported: Reported | None) -> DeviceFacts | None:
     if reported is None:
         return None
     return reported.facts or DeviceFacts(agent=reported.agent)
+
+
+def facts_with(facts: DeviceFacts | None, manifest: RuntimeManifest | None) -> DeviceFacts | None:
+    """What a device is once it runs with a runtime: what that brings counts before the base environment's."""
+    if facts is None or manifest is None:
+        return facts
+    house = manifest.find(facts.machine, facts.python)
+    if house is None or facts.runtimes is None:
+        return facts
+    return replace(facts, runtimes={**facts.runtimes, **house.distributions})
 
 
 def counted(found: Iterable[tuple[str, str, str]]) -> tuple[LeftOut, ...]:

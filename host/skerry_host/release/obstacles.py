@@ -11,10 +11,22 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.names import split_release
 from skerry_agent.wire.routes import EMPTY_SHA256, cheapest, newest_patch_format
+from skerry_agent.wire.runtimes import RuntimeManifest
 from skerry_agent.wire.schemas import newer_meanings
 from skerry_agent.wire.twin import Reported
 from skerry_host.release.fitting import fit
+from skerry_host.release.runtime_choice import lacks, runtime_refs
+from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class BundleOrder:
+    """What a device is ordered to run: a release for a target, with a runtime, empty for the base environment's."""
+
+    release: str
+    target: str
+    runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +38,13 @@ class Obstacle:
 
 
 def obstacle(
-    store: Store, reported: Reported | None, bundle: tuple[str, str], of: Callable[[BlobRef], Obstacle | None]
+    store: Store, reported: Reported | None, order: BundleOrder, of: Callable[[BlobRef], Obstacle | None]
 ) -> Obstacle | None:
-    """The first thing that keeps a device from a bundle (release, target); None where it can get all.
+    """The first thing that keeps a device from a bundle and its runtime; None where it can get all.
 
     Raises `SkerryError` when the store lacks the release itself.
     """
-    name, target = bundle
+    name, target = order.release, order.target
     release = store.release(name)
     if (behind := too_old(release, reported)) is not None:
         return behind
@@ -46,6 +58,33 @@ def obstacle(
         found = None if sha256 in held else of(artifact.blob)
         if found is not None and cheapest(patches, held, sha256) is None:
             return Obstacle(found.code, f"{artifact.name} of {name}: {found.words}")
+    return _runtime_obstacle(store, reported, order, of)
+
+
+def _runtime_obstacle(
+    store: Store, reported: Reported | None, order: BundleOrder, of: Callable[[BlobRef], Obstacle | None]
+) -> Obstacle | None:
+    """What keeps a device from the runtime that it is to run with: it is not for it, or a file of it is missing."""
+    if not order.runtime:
+        return None
+    return wheelhouse_obstacle(RuntimeStore(store), order.runtime, reported, of, split_release(order.release)[0])
+
+
+def wheelhouse_obstacle(
+    runtimes: RuntimeStore,
+    name: str,
+    reported: Reported | None,
+    of: Callable[[BlobRef], Obstacle | None],
+    model: str = "",
+) -> Obstacle | None:
+    """What keeps a device from a release of wheelhouses: a runtime for a `model`, or an agent. Raises `SkerryError`."""
+    manifest, ref = runtimes.manifest(name), runtimes.manifest_ref(name)
+    for lack in lacks(manifest, ref.sha256, reported, model):
+        return Obstacle(lack.code, lack.detail)
+    for blob in runtime_refs(manifest, ref, reported):
+        found = of(blob)
+        if found is not None:
+            return Obstacle(found.code, f"{manifest.kind} {name}: {found.words}")
     return None
 
 
@@ -59,9 +98,11 @@ def too_old(release: Release, reported: Reported | None) -> Obstacle | None:
     return Obstacle("unsupported_schema", f"{words}; its agent reads {reported.manifest_schema}")
 
 
-def unmet(release: Release, target: str, reported: Reported | None) -> Obstacle | None:
+def unmet(
+    release: Release, target: str, reported: Reported | None, runtime: RuntimeManifest | None = None
+) -> Obstacle | None:
     """What the device is known to lack for a bundle (`wire.admission`), and for how long it may not be there."""
-    found = fit(release, (release.bundle(target).target,), reported).in_the_way
+    found = fit(release, (release.bundle(target).target,), reported, runtime).in_the_way
     return Obstacle(found[0].code, f"{release.name}: {found[0].detail}") if found else None
 
 

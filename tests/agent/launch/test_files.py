@@ -27,6 +27,24 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     assert files.read(tmp_path / "agents") == (WHOLE, "")
 
 
+PINNED = (
+    '{"sequence":7,"current":{"folder":"old","release":"agent@0.8.0","version":"0.8.0"},"previous":{"folder":"",'
+    '"release":"","version":""},"trial":{"agent":{"folder":"new","release":"agent@0.9.0","version":"0.9.0"},'
+    '"deployment":"d1","deadline_s":300.0,"linked":true,"serving":["fashion","digits"],"attempts":0,'
+    '"waiting":"no connection","last":""},"ended":{"deployment":"d0","release":"a@1","outcome":"rolled_back",'
+    '"reason":"x","detail":"y"},"starts":2}'
+)
+"""A promise: the launcher of the base environment reads it as long as a device has that, whatever agent wrote it."""
+
+
+def test_the_record_is_pinned(tmp_path):
+    for name in files.COPIES:
+        (tmp_path / name).write_bytes(sealed(PINNED.encode()))
+    assert files.read(tmp_path) == (WHOLE, "")
+    files.write(tmp_path, WHOLE)
+    assert (tmp_path / files.COPIES[0]).read_bytes() == sealed(PINNED.encode())
+
+
 def test_a_device_without_any_has_the_base_environment_s(tmp_path):
     assert files.read(tmp_path) == (Record(), "")
 

@@ -44,7 +44,8 @@ class RuntimeBench(Bench):
         return sorted(path.name for path in (self.folder / "runtimes").iterdir())
 
     def stage_runtime(self, order=None):
-        return runtime.stage_runtime(order or self.order, self.blobs, self.trust, Room(), take_probe=self._probe)
+        tools = runtime.Tools(probe=self._probe)
+        return runtime.stage_runtime(order or self.order, self.blobs, self.trust, Room(), tools)
 
     def _probe(self, _order, _wheelhouse, folder, _title):
         self.probed.append(folder.name)

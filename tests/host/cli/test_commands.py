@@ -246,6 +246,11 @@ def test_a_plan_says_what_each_device_would_fetch_and_starts_nothing(home):
         "path": "full",
         "bytes_expected": 5015,
         "full_bytes": 5015,
+        "meanwhile": "",
+        "unknown": [],
+        "runtime": "",
+        "runtime_bytes": 0,
+        "rollback": "",
     }
     assert said(home, "rollout", "status") == []
 

@@ -17,7 +17,7 @@ from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.routes import EMPTY_SHA256, bytes_of, cheapest
 from skerry_host.cli.main import run
-from skerry_host.cli.release import _chunk_bytes, release_build
+from skerry_host.cli.release import chunk_bytes_of, release_build
 from skerry_host.patch import EncodeError, Failed, Fallback, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfer, transfers
@@ -361,4 +361,4 @@ def test_chunks_follow_what_the_broker_passes_on(tmp_path, limit, chunk):
     home = make_home(tmp_path / "home")
     if limit is not None:
         home.chunk_limit.write_text(limit)
-    assert _chunk_bytes(home) == chunk
+    assert chunk_bytes_of(home) == chunk

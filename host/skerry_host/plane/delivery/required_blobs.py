@@ -1,7 +1,8 @@
 """Which blobs devices need for their deployments now. Reads the registry and the store; publishes nothing.
 
-For every open deployment: its manifest, the artifacts of its target, and the patches from what its device has. Only
-what has changed in the registry is looked at again; what the store lacked is tried again every few seconds.
+For every open deployment: its manifest, the artifacts of its target, the patches from what its device has, and the
+runtime that it is to run with and that its device has not. Only what has changed in the registry is looked at again;
+what the store lacked is tried again every few seconds.
 """
 
 from collections import defaultdict
@@ -14,15 +15,24 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.names import split_release
 from skerry_agent.wire.routes import EMPTY_SHA256, cheapest, newest_patch_format
+from skerry_agent.wire.runtimes import RuntimeManifest
 from skerry_agent.wire.targets import with_fallback
-from skerry_agent.wire.twin import SlotReport
+from skerry_agent.wire.twin import Assignment, SlotReport
 from skerry_host.plane.registry.records import changes, rollouts, twins
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.twins import Twin
+from skerry_host.release.runtime_choice import runtime_refs
+from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.store import Store
 
 RETRY_S = 5.0
 """How long until a release that the store lacks is looked for again."""
+
+_Bundle = tuple[str, str, str]
+"""A release, a target, and the runtime to run it with: its name, or the hash of its manifest, or empty."""
+
+NO_BUNDLE = ("", "")
+"""In place of a release and a target, where only wheels are required: those of an agent."""
 
 _Key = tuple[str, str, frozenset[str], int]
 """A release, a target, the files that a device holds, and the newest patch format that it applies."""
@@ -30,8 +40,8 @@ _Key = tuple[str, str, frozenset[str], int]
 Refs = dict[str, BlobRef]
 """Blobs by sha256, in the order in which a device asks for them."""
 
-Bundles = dict[str, set[tuple[str, str]]]
-"""The bundles, as (release, target), that each device waits for."""
+Bundles = dict[str, set[_Bundle]]
+"""The bundles that each device waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +101,16 @@ class RequiredBlobsReader:
         for device in changed:
             self._under_way.pop(device, None)
         for twin in twins.each(session, [device for device, settled in changed.items() if not settled]):
-            bundles = {(a.release, a.target) for a in twins.open_assignments(twin)}
+            bundles = {_bundle(assigned) for assigned in twins.open_assignments(twin)}
+            agent = twins.open_upgrade(twin)
+            bundles |= {(*NO_BUNDLE, agent.manifest.sha256)} if agent is not None else set()
             self._under_way[twin.device] = lookup.refs(twin, bundles)
 
     def _read_waiting(self, session: Session) -> None:
         """Which bundles deployments wait for; what is known of a device whose bundles are others is forgotten."""
-        bundles: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-        for device, release, target in rollouts.waiting(session):
-            bundles[device].add((release, target))
+        bundles: defaultdict[str, set[_Bundle]] = defaultdict(set)
+        for device, release, target, runtime in rollouts.waiting(session):
+            bundles[device].add((release, target, runtime) if target else (*NO_BUNDLE, release))
         before, self._bundles = self._bundles, dict(bundles)
         same = {device for device, each in bundles.items() if before.get(device) == each}
         self._waiting = {device: refs for device, refs in self._waiting.items() if device in same}
@@ -114,6 +126,11 @@ class RequiredBlobsReader:
         return RequiredBlobs(blobs, dict(self._under_way))
 
 
+def _bundle(assignment: Assignment) -> _Bundle:
+    runtime = assignment.runtime.sha256 if assignment.runtime is not None else ""
+    return assignment.release, assignment.target, runtime
+
+
 class _BlobLookup:
     """Looks up the blobs of bundles, given what each device holds; caches, since most devices hold the same."""
 
@@ -122,16 +139,36 @@ class _BlobLookup:
         self.lacking = False
         self._files: dict[SlotReport, set[str]] = {}
         self._refs: dict[_Key, Refs] = {}
-        self._unions: dict[frozenset[_Key], Refs] = {}
+        self._unions: dict[tuple[frozenset[_Key], tuple[BlobRef, ...]], Refs] = {}
+        self._runtimes: dict[str, tuple[RuntimeManifest, BlobRef] | None] = {}
 
-    def refs(self, twin: Twin, bundles: Iterable[tuple[str, str]]) -> Refs:
+    def refs(self, twin: Twin, bundles: Iterable[_Bundle]) -> Refs:
         """All blobs of some bundles that a device may need; the same object for devices that need the same."""
-        patch_format = newest_patch_format(twin.reported)
-        keys = [(release, target, self._held(twin, release), patch_format) for release, target in sorted(bundles)]
-        union = frozenset(keys)
+        patch_format, wanted = newest_patch_format(twin.reported), sorted(bundles)
+        models = [(release, target) for release, target, _ in wanted if (release, target) != NO_BUNDLE]
+        keys = [(release, target, self._held(twin, release), patch_format) for release, target in models]
+        wheels = tuple(ref for *_, runtime in wanted if runtime for ref in self._wheels(twin, runtime))
+        union = frozenset(keys), wheels
         if union not in self._unions:
-            self._unions[union] = {sha256: ref for key in keys for sha256, ref in self._refs_of(key).items()}
+            refs = {sha256: ref for key in keys for sha256, ref in self._refs_of(key).items()}
+            self._unions[union] = refs | {ref.sha256: ref for ref in wheels}
         return self._unions[union]
+
+    def _wheels(self, twin: Twin, runtime: str) -> list[BlobRef]:
+        """What a device may need of a runtime, given by its name or by the hash of its manifest."""
+        if runtime not in self._runtimes:
+            self._runtimes[runtime] = self._runtime(runtime)
+        found = self._runtimes[runtime]
+        self.lacking = self.lacking or found is None
+        return runtime_refs(*found, twin.reported) if found is not None else []
+
+    def _runtime(self, runtime: str) -> tuple[RuntimeManifest, BlobRef] | None:
+        runtimes = RuntimeStore(self._store)
+        try:
+            name = runtime if "@" in runtime else runtimes.named(runtime)
+            return (runtimes.manifest(name), runtimes.manifest_ref(name)) if name is not None else None
+        except SkerryError:
+            return None
 
     def _refs_of(self, key: _Key) -> Refs:
         if key not in self._refs:

@@ -6,15 +6,18 @@ itself: the rollout loop ends what is refused.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Assignment
+from skerry_agent.wire.upgrades import AgentOrder
 from skerry_host.plane.delivery.required_blobs import RequiredBlobs
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import rollouts, twins
 from skerry_host.plane.registry.records.twins import Twin
-from skerry_host.release.obstacles import Obstacle, lacking, obstacle
+from skerry_host.release.obstacles import BundleOrder, Obstacle, lacking, obstacle, wheelhouse_obstacle
+from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.store import Store
 
 
@@ -55,25 +58,39 @@ class Undeliverable:
         waiting = [device for device, refs in required.by_device.items() if gone & refs.keys()]
         with self._registry.write() as session:
             for twin in twins.each(session, waiting):
-                for assigned in twins.open_assignments(twin):
-                    found = self._obstacle(twin, assigned)
+                agent = twins.open_upgrade(twin)
+                orders: list[Assignment | AgentOrder] = [*twins.open_assignments(twin)]
+                orders += [agent] if agent is not None else []
+                for ordered in orders:
+                    found = self._obstacle(twin, ordered)
                     if found is not None:
                         refusal = rollouts.Refusal(found.code, found.words)
-                        rollouts.refuse(session, [assigned.deployment], refusal, self._clock())
+                        rollouts.refuse(session, [ordered.deployment], refusal, self._clock())
 
-    def _obstacle(self, twin: Twin, assigned: Assignment) -> Obstacle | None:
-        def of(ref: BlobRef) -> Obstacle | None:
-            if ref.sha256 in self.broken:
-                return Obstacle("missing_object", f"object {ref.sha256[:12]} is missing or damaged in the store")
-            if assigned.http is None and self.too_large(ref):
-                needs, passes = ref.largest_message, self.chunk_limit
-                return Obstacle("broker_limit", f"it takes messages of {needs} bytes, the broker passes on {passes}")
-            return lacking(self._store, ref)
-
+    def _obstacle(self, twin: Twin, ordered: Assignment | AgentOrder) -> Obstacle | None:
         try:
-            return obstacle(self._store, twin.reported, (assigned.release, assigned.target), of)
+            if isinstance(ordered, AgentOrder):
+                runtimes = RuntimeStore(self._store)
+                return wheelhouse_obstacle(runtimes, ordered.release, twin.reported, partial(self._blob, ordered.http))
+            return self._bundle(twin, ordered)
         except SkerryError as error:
             return Obstacle("missing_object", str(error))
+
+    def _bundle(self, twin: Twin, assigned: Assignment) -> Obstacle | None:
+        runtime = RuntimeStore(self._store).named(assigned.runtime.sha256) if assigned.runtime is not None else ""
+        if runtime is None:
+            return Obstacle("missing_object", "the store lacks the runtime that it is to run with")
+        order = BundleOrder(assigned.release, assigned.target, runtime)
+        return obstacle(self._store, twin.reported, order, partial(self._blob, assigned.http))
+
+    def _blob(self, http: str | None, ref: BlobRef) -> Obstacle | None:
+        """What is in the way of one blob, where devices may fetch over HTTP, or may not."""
+        if ref.sha256 in self.broken:
+            return Obstacle("missing_object", f"object {ref.sha256[:12]} is missing or damaged in the store")
+        if http is None and self.too_large(ref):
+            needs, passes = ref.largest_message, self.chunk_limit
+            return Obstacle("broker_limit", f"it takes messages of {needs} bytes, the broker passes on {passes}")
+        return lacking(self._store, ref)
 
     def _lacks(self, sha256: str, required: RequiredBlobs) -> bool:
         ref = required.blobs.get(sha256)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
@@ -20,7 +21,8 @@ from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.report_forms import JSON, READ, decode_report, encode_report
 from skerry_agent.wire.telemetry import Report
-from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
+from skerry_agent.wire.twin import CommandResult, DeploymentReport, DeviceState, Reported, StateName
+from skerry_agent.wire.upgrades import UpgradeState
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.drop_log import DropLog
 from skerry_host.plane.ingest.rate_limits import RateLimits
@@ -236,12 +238,10 @@ class Ingest:
             if (refused.message_sha256, refused.code) not in known:
                 self._refused(session, reported.device, refused)
         self._settings(session, reported, now)
-        for model in reported.models.values():
-            if model.deployment is None:
-                continue
-            outcome = rollouts.apply_report(session, reported.device, model.deployment, now)
+        for deployment in _deployments(reported):
+            outcome = rollouts.apply_report(session, reported.device, deployment, now)
             if outcome:
-                text = ": ".join(filter(None, (model.deployment.release, model.deployment.reason)))
+                text = ": ".join(filter(None, (deployment.release, deployment.reason)))
                 events.add(session, Event(now, outcome, reported.device, text))
         return True
 
@@ -280,6 +280,28 @@ class Ingest:
         self.counts["malformed"] += 1
 
 
+_STATES: dict[UpgradeState, StateName] = {
+    "idle": "idle",
+    "fetching": "fetching",
+    "installing": "verifying",
+    "waiting": "staged",
+    "trial": "probation",
+}
+"""A rollout shows an upgrade of the agent by the words that it has for models."""
+
+
+def _deployments(reported: Reported) -> list[DeploymentReport]:
+    """Of every model, and of the agent itself."""
+    found = [model.deployment for model in reported.models.values() if model.deployment is not None]
+    said = reported.upgrade
+    if said is not None and said.deployment:
+        state, received = _STATES[said.state], (said.bytes_received, said.bytes_expected)
+        report = DeploymentReport(said.deployment, said.release, state, said.outcome, said.reason, said.detail, "full")
+        report = replace(report, bytes_received=received[0], bytes_expected=received[1], transports=said.transports)
+        found.append(report)
+    return found
+
+
 def _kind(topic: str) -> type[DeviceMessage]:
     """What a device sends on a topic. Raises `WireError` where that is nothing."""
     kind = Report if topic.startswith(TELEMETRY) else KINDS.get(topic.rpartition("/")[2])
@@ -309,7 +331,7 @@ def _packed(report: Report, raw: bytes) -> bytes:
 def _prefetch(session: Session, received: Sequence[_Received]) -> list[object]:
     """The rows that these messages are about, in two queries instead of two a message."""
     reported = [each.message for each in received if isinstance(each.message, Reported)]
-    deployments = {model.deployment.id for each in reported for model in each.models.values() if model.deployment}
+    deployments = {deployment.id for each in reported for deployment in _deployments(each)}
     told = {each.device for each in reported if each.settings is not None and each.settings.id}
     return [
         *twins.rows(session, {each.message.device for each in received}),

@@ -152,7 +152,10 @@ class TwinRow(Base):
 
 
 class RolloutRow(Base):
-    """A group moving to a release. `admission` (JSON): who was left out as it was started, and why."""
+    """A group moving to a release, and to a `runtime`: its name, `base`, or empty where each device keeps its own.
+
+    `admission` (JSON): who was left out as it was started, and why.
+    """
 
     __tablename__ = "rollouts"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -164,12 +167,14 @@ class RolloutRow(Base):
     created: Mapped[float]
     ended: Mapped[float | None]
     admission: Mapped[bytes | None]
+    runtime: Mapped[str] = mapped_column(default="", server_default="")
 
 
 class DeploymentRow(Base):
     """One device's attempt. `fallback` is the assignment (JSON) to return to when the host closes it.
 
-    `transports` are those that its bytes came by, separated by commas. `changed` is as a twin's.
+    `transports` are those that its bytes came by, separated by commas. `changed` is as a twin's. `runtime` is the name
+    of what it runs with, empty for the base environment's.
     """
 
     __tablename__ = "deployments"
@@ -198,6 +203,7 @@ class DeploymentRow(Base):
     heard: Mapped[float | None]
     ended: Mapped[float | None]
     changed: Mapped[int] = mapped_column(server_default="0", index=True)
+    runtime: Mapped[str] = mapped_column(default="", server_default="")
 
 
 class OrderRow(Base):

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -39,13 +40,14 @@ def adopt(session: Session, director: Director, back: RolledBack, now: float) ->
 
     Raises `SkerryError` when it is none of those that the rollback can have led to, or not in the store.
     """
-    earlier = next((row for row in _assigned(session, back) if row.release == back.slot.release), None)
+    ran = (back.slot.release, back.slot.runtime)
+    earlier = next((row for row in _assigned(session, back) if (row.release, row.runtime) == ran), None)
     if earlier is None:
         raise _refused("by this host's record the rollback cannot have led there")
     row = _again(earlier, back.slot, now)
     assignment = director.assignment(row, back.policy)
-    if assignment.manifest.sha256 != back.slot.manifest_sha256:
-        raise _refused(f"the store's {row.release} differs from the one that the device runs")
+    if not assignment.is_in(replace(back.slot, runtime_gone=False)):
+        raise _refused(f"the store's {row.release}, or its runtime, differs from what the device runs")
     session.add(row)
     return assignment
 
@@ -55,7 +57,7 @@ def _refused(why: str) -> PlaneError:
 
 
 def _assigned(session: Session, back: RolledBack) -> Sequence[DeploymentRow]:
-    """The newest deployment of each of the last releases that ran here, by when they were sent, newest first.
+    """The newest deployment of each of the last releases and runtimes that ran here, by when sent, newest first.
 
     One that was rolled back since the order ran until then.
     """
@@ -63,9 +65,9 @@ def _assigned(session: Session, back: RolledBack) -> Sequence[DeploymentRow]:
     ran = (DeploymentRow.outcome == "succeeded") | (
         (DeploymentRow.outcome == "rolled_back") & (DeploymentRow.ended >= back.ordered)
     )
-    newest: dict[str, DeploymentRow] = {}
+    newest: dict[tuple[str, str], DeploymentRow] = {}
     for row in session.scalars(select(DeploymentRow).where(*mine, ran).order_by(DeploymentRow.sent.desc())):
-        newest.setdefault(row.release, row)
+        newest.setdefault((row.release, row.runtime), row)
         if len(newest) == WITHIN:
             break
     return list(newest.values())
@@ -86,4 +88,5 @@ def _again(row: DeploymentRow, slot: SlotReport, now: float) -> DeploymentRow:
         sent=now,
         heard=now,
         ended=now,
+        runtime=row.runtime,
     )

@@ -1,18 +1,23 @@
 """Writes and signs the next desired state of a device and keeps the signed bytes in the registry. Publishes nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from msgspec.structs import replace as with_fields
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.enrolment import Attest
 from skerry_agent.wire.names import MAX_COUNT
 from skerry_agent.wire.twin import Assignment, Command, Desired, Reported, TransferPolicy
+from skerry_agent.wire.upgrades import AgentOrder
+from skerry_host.fleet.policy import Policy
 from skerry_host.plane.errors import PlaneError
 from skerry_host.plane.registry.records import identities, moves, settings, twins
-from skerry_host.plane.registry.records.twins import Twin
+from skerry_host.plane.registry.records.twins import AGENT, Twin
 from skerry_host.plane.registry.tables import DeploymentRow
-from skerry_host.release.obstacles import Obstacle, lacking, obstacle, unmet
+from skerry_host.release.obstacles import BundleOrder, Obstacle, lacking, obstacle, unmet, wheelhouse_obstacle
+from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.sign import Signer
 from skerry_host.release.store import Store
 
@@ -28,9 +33,20 @@ class Director:
     ) -> None:
         self._signer = signer
         self._store = store
+        self._runtimes = RuntimeStore(store)
         self._clock = clock
         self._http = http
         self._asked = asked
+
+    def order(self, row: DeploymentRow, policy: Policy) -> Assignment | AgentOrder:
+        """What a deployment orders of its device: a model, or the agent itself. Raises `ReleaseError`."""
+        return self.agent_order(row, policy) if row.model == AGENT else self.assignment(row, policy.transfer)
+
+    def agent_order(self, row: DeploymentRow, policy: Policy) -> AgentOrder:
+        """The agent that a deployment gives its device; raises `ReleaseError` when the store lacks the release."""
+        self._runtimes.of_kind(row.release, "agent")
+        manifest = self._runtimes.manifest_ref(row.release)
+        return AgentOrder(row.release, manifest, row.id, policy.trial_s, policy.transfer, self._http, self._asked)
 
     def assignment(self, row: DeploymentRow, policy: TransferPolicy) -> Assignment:
         """The assignment that a deployment gives its device; raises `ReleaseError` when the store lacks the release."""
@@ -38,12 +54,17 @@ class Director:
         release = self._store.release(row.release)
         release.bundle(row.target)
         target = release.bundle(row.target).target
-        return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http, self._asked)
+        runtime = self._runtimes.manifest_ref(row.runtime) if row.runtime else None
+        return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http, self._asked, runtime)
 
     def obstacle(self, row: DeploymentRow, reported: Reported | None) -> Obstacle | None:
         """Why a device could not get what a deployment needs, or could not run it. Raises `ReleaseError`."""
-        found = obstacle(self._store, reported, (row.release, row.target), lambda ref: lacking(self._store, ref))
-        return found or unmet(self._store.release(row.release), row.target, reported)
+        if row.model == AGENT:
+            return wheelhouse_obstacle(self._runtimes, row.release, reported, lambda ref: lacking(self._store, ref))
+        bundle = BundleOrder(row.release, row.target, row.runtime)
+        found = obstacle(self._store, reported, bundle, lambda ref: lacking(self._store, ref))
+        runtime = self._runtimes.manifest(row.runtime) if row.runtime else None
+        return found or unmet(self._store.release(row.release), row.target, reported, runtime)
 
     def assign(self, session: Session, device: str, model: str, assignment: Assignment | None) -> Desired:
         """Replace the assignment of one model in the device's desired state (None: remove it); other models stay.
@@ -54,6 +75,13 @@ class Director:
         others = [a for a in (twin.desired.assignments if twin.desired else ()) if a.model != model]
         wanted = tuple(sorted([*others, *([assignment] if assignment else [])], key=lambda a: a.model))
         return self._order(session, twin, wanted, _still_removed(twin, wanted))
+
+    def upgrade(self, session: Session, device: str, order: AgentOrder | None) -> Desired:
+        """Replace the order for the agent itself; None where it is to stay what it is. Raises as `assign` does."""
+        twin = twins.find(session, device)
+        desired = twin.desired
+        assigned, removed = (desired.assignments, desired.removed) if desired else ((), ())
+        return self._order(session, replace(twin, desired=_with_agent(twin, order)), assigned, removed)
 
     def remove(self, session: Session, device: str, model: str) -> Desired:
         """Want a model off a device, with whatever is assigned of it. Raises `SkerryError` as `assign` does."""
@@ -95,6 +123,7 @@ class Director:
             removed=removed,
             offer=offer,
             settings=wished,
+            agent=twin.desired.agent if twin.desired is not None else None,
         )
         twins.store_desired(session, desired, self._signed(envelope.DESIRED, desired))
         return desired
@@ -108,6 +137,11 @@ class Director:
         payload = codec.encode(message)
         codec.decode(payload, type(message))
         return codec.encode(self._signer.sign(payload_type, payload))
+
+
+def _with_agent(twin: Twin, order: AgentOrder | None) -> Desired:
+    """What is desired of a device, or nothing yet, with an order for its agent."""
+    return with_fields(twin.desired or Desired(twin.device, 1, 0.0), agent=order)
 
 
 def _still_removed(twin: Twin, wanted: tuple[Assignment, ...]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from skerry_host.fleet.device import Device
 from skerry_host.plane.registry.records import twins
 from skerry_host.release.compare import transfer
 from skerry_host.release.fitting import Fit
+from skerry_host.release.runtime_choice import current_slot
 from skerry_host.release.store import Store
 
 
@@ -24,6 +25,8 @@ class Forecast(Struct, frozen=True):
     """One device: the release that it holds, how the model would come (patch, full, held), and how many bytes.
 
     `meanwhile`: why the cpu's bundle would serve at first. `unknown`: what it needs that is not known of the device.
+    `runtime` is what it would run with, empty for the base environment's, and `runtime_bytes` those of it that it would
+    download, in `bytes_expected` and `full_bytes`, too. `rollback` is what it would go back to, and with what.
     """
 
     device: str
@@ -34,6 +37,9 @@ class Forecast(Struct, frozen=True):
     full_bytes: int
     meanwhile: str = ""
     unknown: tuple[str, ...] = ()
+    runtime: str = ""
+    runtime_bytes: int = 0
+    rollback: str = ""
 
 
 def forecast(session: Session, store: Store, release: Release, fitting: Iterable[tuple[Device, Fit]]) -> list[Forecast]:
@@ -51,7 +57,17 @@ def _of(session: Session, store: Store, release: Release, device: Device, fits: 
     route = cheapest(patches, held, bundle.model.blob.sha256)
     path = "full" if route is None else f"{len(route)} patches" if len(route) > 1 else "patch" if route else "held"
     meanwhile = "; ".join(found.detail for found in fits.meanwhile)
-    return Forecast(device.id, target, holds, path, moved.fetched, moved.full, meanwhile, fits.unknown)
+    fetched, full = moved.fetched + fits.runtime_bytes, moved.full + fits.runtime_bytes
+    back, of_runtime = _rollback(reported, release.model), (fits.runtime, fits.runtime_bytes)
+    return Forecast(device.id, target, holds, path, fetched, full, meanwhile, fits.unknown, *of_runtime, back)
+
+
+def _rollback(reported: Reported | None, model: str) -> str:
+    """What the current slot will be once it is the previous one; empty where there is nothing to go back to."""
+    current = current_slot(model, reported)
+    if current is None:
+        return ""
+    return f"{current.release} with {current.runtime or 'the base runtime'}"
 
 
 def _held(store: Store, reported: Reported | None, model: str) -> tuple[set[str], str | None]:

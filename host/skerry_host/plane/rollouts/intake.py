@@ -8,14 +8,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.refusals import REFUSALS
+from skerry_agent.wire.runtimes import RuntimeManifest
 from skerry_agent.wire.targets import TargetName
-from skerry_agent.wire.twin import ModelReport
+from skerry_agent.wire.twin import ModelReport, Reported
 from skerry_host.fleet.device import Device, choose_target
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
@@ -27,6 +29,7 @@ from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
 from skerry_host.release.fitting import Admission, Fit, counted, fit
 from skerry_host.release.obstacles import too_old
+from skerry_host.release.runtime_choice import RuntimeChoice, lacks
 
 WATCH, MOST_WATCH_S = "watch", 3600.0
 REMOVAL = "remove_model"
@@ -37,6 +40,8 @@ class RolloutRequest:
     """A rollout as it was requested; `selection` describes the devices in words.
 
     `targets` of devices, where they were chosen by more than their order of preference. `admission`: who is left out.
+    `runtime` was asked for: a name, `base`, or nothing; `runtimes` is what each device is to run with, by device, and
+    how many bytes it downloads of it.
     """
 
     release: Release
@@ -45,6 +50,8 @@ class RolloutRequest:
     policy: Policy
     targets: Mapping[str, TargetName] = field(default_factory=dict)
     admission: Admission | None = None
+    runtime: str = ""
+    runtimes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def start_rollout(session: Session, request: RolloutRequest, now: float) -> str:
@@ -65,11 +72,16 @@ def start_rollout(session: Session, request: RolloutRequest, now: float) -> str:
         state="pending",
         created=now,
         admission=codec.encode(request.admission) if request.admission is not None else None,
+        runtime=request.runtime,
     )
     session.add(rollout)
     session.flush()
-    session.add_all(_deployment(rollout, request.release, device, targets[device]) for device in targets)
-    text = f"{request.release.name} for {request.selection}: {len(targets)} devices"
+    session.add_all(
+        _deployment(rollout, request.release, device, targets[device], request.runtimes.get(device, ("", 0)))
+        for device in targets
+    )
+    runtime = f" with {request.runtime}" if request.runtime else ""
+    text = f"{request.release.name}{runtime} for {request.selection}: {len(targets)} devices"
     events.add(session, Event(now, "rollout", rollout.id, text))
     return rollout.id
 
@@ -85,11 +97,15 @@ def abort_rollout(session: Session, rollout_id: str, now: float) -> str:
 
 
 def fitting_targets(
-    session: Session, release: Release, chosen: Sequence[Device], refused: Sequence[Refusal] = ()
+    session: Session,
+    release: Release,
+    chosen: Sequence[Device],
+    refused: Sequence[Refusal] = (),
+    runtimes: RuntimeChoice | None = None,
 ) -> Several[tuple[Device, Fit]]:
-    """Of some devices those that can run a release, each with its target. Raises `FleetError` when none can.
+    """Of some devices those that can run a release, each with its target and runtime.
 
-    A device that has never reported may have any agent, and be anything.
+    Raises `FleetError` when none can. A device that has never reported may have any agent, and be anything.
     """
     offered = [bundle.target for bundle in release.bundles]
     known = twins.of(session, map(_id, chosen))
@@ -101,12 +117,25 @@ def fitting_targets(
         if found is not None:
             raise FleetError(found.words, hint=REFUSALS[found.code].hint, code=found.code)
         choose_target(device, offered, release.name)
-        fits = fit(release, device.targets, reported)
+        assigned = twin.assignment(release.model) if twin else None
+        runtime = runtimes.of(release.model, reported, assigned) if runtimes is not None else None
+        if runtime is not None and runtimes is not None:
+            _require_runtime(runtimes, runtime, release.model, reported)
+        fits = fit(release, device.targets, reported, runtime)
+        if runtime is not None and runtimes is not None:
+            fits = replace(fits, runtime_bytes=runtimes.bytes_for(runtime, reported))
         if fits.target is None:
             raise _unmet(release, fits)
         return device, fits
 
     return for_each(f"{release.name} can be run", chosen, _id, fitting, refused)
+
+
+def _require_runtime(runtimes: RuntimeChoice, runtime: RuntimeManifest, model: str, reported: Reported | None) -> None:
+    """Raise `FleetError` with the first thing that is in the way of a runtime on a device."""
+    found = lacks(runtime, runtimes.store.manifest_ref(runtime.full_name).sha256, reported, model)
+    if found:
+        raise FleetError(found[0].detail, hint=REFUSALS[found[0].code].hint, code=found[0].code)
 
 
 def _unmet(release: Release, fits: Fit) -> FleetError:
@@ -260,7 +289,9 @@ def _can_go_back(model: ModelReport) -> bool:
     return model.previous is not None or (under_way and model.current is not None)
 
 
-def _deployment(rollout: RolloutRow, release: Release, device: str, target: TargetName) -> DeploymentRow:
+def _deployment(
+    rollout: RolloutRow, release: Release, device: str, target: TargetName, runtime: tuple[str, int]
+) -> DeploymentRow:
     return DeploymentRow(
         id=f"{rollout.id[-8:]}-{device}",
         rollout=rollout.id,
@@ -268,6 +299,7 @@ def _deployment(rollout: RolloutRow, release: Release, device: str, target: Targ
         model=release.model,
         release=release.name,
         target=target,
-        full_bytes=sum(artifact.blob.size for artifact in release.bundle(target).artifacts),
+        full_bytes=sum(artifact.blob.size for artifact in release.bundle(target).artifacts) + runtime[1],
         created=rollout.created,
+        runtime=runtime[0],
     )

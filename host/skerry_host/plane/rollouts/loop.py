@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Assignment
+from skerry_agent.wire.upgrades import AgentOrder
 from skerry_host.fleet.rollout import Action, Admit, Close, EnterState, Rollout, plan
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import changes, events, orders, rollouts, settings, twins
@@ -175,7 +176,7 @@ class RolloutLoop:
 
     def _admit(self, session: Session, rollout: RolloutRow, row: DeploymentRow) -> None:
         try:
-            assignment = self._director.assignment(row, rollouts.as_rollout(rollout).policy.transfer)
+            order = self._director.order(row, rollouts.as_rollout(rollout).policy)
             found = self._director.obstacle(row, twins.find(session, row.device).reported)
         except SkerryError as error:
             log.warning("deployment %s: %s", row.id, error)
@@ -190,15 +191,24 @@ class RolloutLoop:
         row.fallback = codec.encode(kept) if kept else None
         for earlier in rollouts.open_of(session, row.device, row.model):
             self._end(session, earlier, "cancelled", f"superseded by {row.release}")
-        self._director.assign(session, row.device, row.model, assignment)
+        if isinstance(order, AgentOrder):
+            self._director.upgrade(session, row.device, order)
+        else:
+            self._director.assign(session, row.device, row.model, order)
         row.sent = self._clock()
         self._note(session, "deploying", row.device, row.release)
 
     def _close(self, session: Session, row: DeploymentRow, outcome: str, reason: str) -> None:
-        """End a deployment; wanted is then what was assigned before, whatever the device says that it runs."""
+        """End a deployment; wanted is then what was assigned before, whatever the device says that it runs.
+
+        Of the agent itself nothing is wanted then: it stays the one that it is.
+        """
         self._end(session, row, outcome, reason)
-        current = twins.find(session, row.device).assignment(row.model)
-        if current is not None and current.deployment == row.id:
+        if twins.find(session, row.device).deployment(row.model) != row.id:
+            return
+        if row.model == twins.AGENT:
+            self._director.upgrade(session, row.device, None)
+        else:
             self._director.assign(session, row.device, row.model, rollouts.fallback(row))
 
     def _end(self, session: Session, row: DeploymentRow, outcome: str, reason: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
-from skerry_agent.wire.twin import Command, ModelReport, Reported, TransferPolicy
+from skerry_agent.wire.twin import Command, ModelReport, Reported, SlotReport, TransferPolicy
 from skerry_host.plane.registry.records import events, identities, orders, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import OrderRow
@@ -97,7 +97,7 @@ def _adopt(session: Session, order: OrderRow, director: Director, now: float) ->
     twin = twins.find(session, order.device)
     for name, model in _models(twin.reported, order.model).items():
         assigned = twin.assignment(name)
-        if model.current is None or (assigned and assigned.manifest.sha256 == model.current.manifest_sha256):
+        if model.current is None or (assigned and assigned.is_in(model.current)):
             continue
         policy = assigned.policy if assigned else TransferPolicy()
         back = RolledBack(order.device, name, model.current, order.sent or order.created, policy)
@@ -141,10 +141,15 @@ def _has_settled(session: Session, order: OrderRow) -> bool:
 def _differs(before: ModelReport, now: ModelReport) -> bool:
     if now.state not in {"idle", "committed"}:
         return False
-    if (before.current and before.current.manifest_sha256) != (now.current and now.current.manifest_sha256):
+    if _identity(before.current) != _identity(now.current):
         return True
     ended = now.deployment is not None and now.deployment.outcome is not None
     return ended and before.deployment is not None and before.deployment.outcome is None
+
+
+def _identity(slot: SlotReport | None) -> tuple[str, str] | None:
+    """What tells one slot from another: the same release may run with another runtime."""
+    return (slot.manifest_sha256, slot.runtime_sha256) if slot is not None else None
 
 
 def _models(reported: Reported | None, only: str | None) -> dict[str, ModelReport]:

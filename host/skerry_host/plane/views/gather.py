@@ -22,6 +22,7 @@ from skerry_host.plane.views.history import point
 from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.newest import NewestIntervals, sample_view
 from skerry_host.plane.views.settings import settings_view
+from skerry_host.plane.views.upgrades import upgrade_view
 from skerry_host.plane.views.views import (
     AlarmView,
     DeploymentView,
@@ -106,6 +107,7 @@ def rollout_view(session: Session, row: RolloutRow, most: int | None = None, beh
         devices=sum(tally.outcomes.values()),
         outcomes={outcome: count for outcome, count in tally.outcomes.items() if outcome is not None},
         bytes_received=tally.bytes_received,
+        runtime=row.runtime,
         full_bytes=tally.full_bytes,
         admission=rollouts.admission(row),
     )
@@ -140,6 +142,7 @@ def _deployment_view(row: DeploymentRow) -> DeploymentView:
         gap_us=row.gap_us,
         sent=row.sent,
         ended=row.ended,
+        runtime=row.runtime,
     )
 
 
@@ -163,6 +166,7 @@ def _device_view(device: Device, twin: Twin, reports: Sequence[StoredReport]) ->
         outbox_dropped=newest.outbox_dropped,
         measured=reports[-1].received if reports else None,
         interval_s=newest.duration_s,
+        upgrade=upgrade_view(twin),
     )
 
 
@@ -194,16 +198,33 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
         energy_method=metered.energy_method if metered else "",
         rss_bytes=stats.rss_bytes if stats else None,
         points=tuple(point(*each) for each in mine),
+        runtime=report.current.runtime if report.current else "",
+        previous_runtime=report.previous.runtime if report.previous else "",
+        other_runtime=_has_other_runtime(assigned, report),
+        runtime_gone=report.current is not None and report.current.runtime_gone,
+        engine=f"{report.runtime.name} {report.runtime.version}" if report.runtime else "",
     )
+
+
+def _has_other_runtime(assigned: Assignment | None, report: ModelReport) -> bool:
+    """It runs the release that it is to run, and not with the runtime that it is to run with."""
+    if assigned is None or report.current is None or _has_given_up(assigned, report):
+        return False
+    same_release = report.current.manifest_sha256 == assigned.manifest.sha256
+    return same_release and not assigned.is_in(report.current)
 
 
 def _desired_now(assigned: Assignment | None, report: ModelReport) -> str | None:
     """The release that a device is to run: what it keeps, once it has given up what was assigned to it."""
     if assigned is None:
         return None
-    attempt = report.deployment
-    given_up = attempt is not None and attempt.id == assigned.deployment and attempt.outcome not in {None, "succeeded"}
+    given_up = _has_given_up(assigned, report)
     return report.current.release if given_up and report.current else assigned.release
+
+
+def _has_given_up(assigned: Assignment, report: ModelReport) -> bool:
+    attempt = report.deployment
+    return attempt is not None and attempt.id == assigned.deployment and attempt.outcome not in {None, "succeeded"}
 
 
 def newest_figures(session: Session, newest: NewestIntervals, now: float) -> list[NewestFigures]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.settings import SettingsView
+from skerry_host.plane.views.upgrades import UpgradeView
 from skerry_host.release.fitting import Admission
 
 FRESH_S, MOST_FRESH_S = 120.0, 86_400.0
@@ -47,7 +48,8 @@ class Point(Struct, frozen=True):
 class DeploymentView(Struct, frozen=True):
     """One device's attempt; `state` is "waiting" before the device has reported on it.
 
-    `transports` are those that its bytes came by, in the order of first use: retained, asked, http, folder.
+    `transports` are those that its bytes came by, in the order of first use: retained, asked, http, folder. `runtime`
+    is what it runs with, empty for the base environment's.
     """
 
     id: str
@@ -70,10 +72,13 @@ class DeploymentView(Struct, frozen=True):
     sent: float | None
     ended: float | None
     transports: str = field(default="", name="ways")
+    runtime: str = ""
 
 
 class RolloutView(Struct, frozen=True):
     """A rollout; `deployments` may be one page of them, the figures are of all its `devices`.
+
+    `runtime` is what was asked for: a name, `base`, or empty where each device keeps its own.
 
     `outcomes` counts the deployments that have ended, by outcome. `bytes_received` is what all devices received for it,
     and `full_bytes` what the full artifacts would have been for those that received anything. `admission`: who was left
@@ -93,6 +98,7 @@ class RolloutView(Struct, frozen=True):
     bytes_received: int = 0
     full_bytes: int = 0
     admission: Admission | None = None
+    runtime: str = ""
 
     def count(self, outcome: str | None) -> int:
         """How many deployments have an outcome (None: are open)."""
@@ -103,7 +109,9 @@ class ModelView(Struct, frozen=True):
     """One model on one device; figures are of the newest interval, `points` oldest first.
 
     `attempted`, `outcome` and `reason` are of the device's latest deployment; `desired` is the release that the device
-    is to run now: once it has given up what was assigned, that is what it keeps.
+    is to run now: once it has given up what was assigned, that is what it keeps. `runtime` and `previous_runtime`
+    are what these run with, empty for the base environment's, `other_runtime` that it is not the desired one, and
+    `runtime_gone` that it is not there, so that the base environment's stands in. `engine` is what runs it now.
     """
 
     model: str
@@ -122,6 +130,11 @@ class ModelView(Struct, frozen=True):
     energy_method: str = ""
     rss_bytes: int | None = None
     points: tuple[Point, ...] = ()
+    runtime: str = ""
+    previous_runtime: str = ""
+    other_runtime: bool = False
+    runtime_gone: bool = False
+    engine: str = ""
 
     @property
     def condition(self) -> str:
@@ -132,8 +145,9 @@ class ModelView(Struct, frozen=True):
 
     @property
     def diverged(self) -> bool:
-        """Whether it runs another release than the desired one, and is not about to change: it has rolled back."""
-        return self.desired is not None and self.desired != self.release and self.state == "idle"
+        """Whether it runs another release or runtime than the desired ones, and is not about to: it has rolled back."""
+        other = self.desired != self.release or self.other_runtime
+        return self.desired is not None and other and self.state == "idle"
 
     @property
     def newest(self) -> Point | None:
@@ -188,6 +202,7 @@ class DeviceView(Struct, frozen=True):
     alarms: tuple[AlarmView, ...] = ()
     known: KnownView | None = None
     settings: SettingsView = SettingsView()
+    upgrade: UpgradeView = UpgradeView()
 
     def is_current(self, now: float) -> bool:
         """Whether the newest figures are those of now."""

@@ -17,7 +17,7 @@ from skerry_host.plane.delivery.required_blobs import RequiredBlobsReader
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, twins
 from skerry_host.plane.rollouts.forecast import forecast
-from skerry_host.plane.rollouts.intake import RolloutRequest, start_rollout
+from skerry_host.plane.rollouts.intake import RolloutRequest, fitting_targets, start_rollout
 from skerry_host.release import keys
 from skerry_host.release.store import Store
 from tests.kit.home import add_release, make_home, model_bytes
@@ -63,7 +63,8 @@ def test_only_patches_that_a_device_applies_are_published_for_it(rig):
 def test_a_forecast_knows_what_each_device_applies(rig):
     registry, store, release = rig
     with registry.read() as session:
-        rows = {row.device: row for row in forecast(session, store, release, devices.all_devices(session))}
+        able = fitting_targets(session, release, devices.all_devices(session)).done.values()
+        rows = {row.device: row for row in forecast(session, store, release, able)}
     golden = rows["dev-silent"].full_bytes - len(NEW)
     assert {name: (row.path, row.bytes_expected - golden) for name, row in rows.items()} == {
         "dev-old": ("patch", len(FIRST)),
@@ -81,7 +82,8 @@ def test_a_file_packed_for_those_that_hold_nothing_is_published_and_promised(rig
     store.add(newer, signer.sign(RELEASE, codec.encode(newer)))
     with registry.write() as session:
         every = devices.all_devices(session)
-        rows = {row.device: row.bytes_expected for row in forecast(session, store, newer, every)}
+        able = fitting_targets(session, newer, every).done.values()
+        rows = {row.device: row.bytes_expected for row in forecast(session, store, newer, able)}
         start_rollout(session, RolloutRequest(newer, every, "some", Policy()), 2.0)
         required = RequiredBlobsReader(store, lambda: 2.0).read(session).blobs
         session.rollback()

@@ -21,7 +21,7 @@ from skerry_host.plane.rollouts.director import Director
 from skerry_host.plane.rollouts.intake import RolloutRequest, start_rollout
 from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.release import keys
-from skerry_host.release.obstacles import lacking, obstacle
+from skerry_host.release.obstacles import BundleOrder, lacking, obstacle
 from tests.kit.home import add_release, model_bytes
 from tests.kit.publishing import Rig
 
@@ -220,7 +220,7 @@ def test_a_file_that_is_not_needed_may_be_missing(tmp_path):
     object_of(rig, later.bundles[0].model).unlink()
 
     def found(reported):
-        return obstacle(rig.store, reported, ("fashion@1.1.0", "cpu"), lambda ref: lacking(rig.store, ref))
+        return obstacle(rig.store, reported, BundleOrder("fashion@1.1.0", "cpu"), lambda ref: lacking(rig.store, ref))
 
     assert found(reported) is None
     assert found(None).code == "missing_object"

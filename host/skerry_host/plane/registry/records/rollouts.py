@@ -118,11 +118,10 @@ def members(session: Session, rollouts: Sequence[str], since: int = -1) -> Itera
         yield rollout or "", Deployment(id_, device, wave, sent, heard, ended, reason, refused)
 
 
-def waiting(session: Session) -> Iterator[tuple[str, str, str]]:
-    """(device, release, target) of each deployment that is about to be sent."""
-    query = select(DeploymentRow.device, DeploymentRow.release, DeploymentRow.target).join(
-        RolloutRow, RolloutRow.id == DeploymentRow.rollout
-    )
+def waiting(session: Session) -> Iterator[tuple[str, str, str, str]]:
+    """(device, release, target, runtime) of each deployment that is about to be sent."""
+    columns = select(DeploymentRow.device, DeploymentRow.release, DeploymentRow.target, DeploymentRow.runtime)
+    query = columns.join(RolloutRow, RolloutRow.id == DeploymentRow.rollout)
     unsent = (RolloutRow.state.not_in(ENDED), DeploymentRow.outcome.is_(None), DeploymentRow.sent.is_(None))
     yield from session.execute(query.where(*unsent))
 
@@ -147,7 +146,7 @@ def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow
 def models_sent(session: Session, device: str) -> set[str]:
     """The models of which anything was ever sent to a device."""
     query = select(DeploymentRow.model).where(DeploymentRow.device == device, DeploymentRow.sent.is_not(None))
-    return set(session.scalars(query.distinct()))
+    return set(session.scalars(query.distinct())) - {twins.AGENT}
 
 
 def refuse(session: Session, deployments: Iterable[str], refusal: Refusal, now: float) -> list[str]:
@@ -215,5 +214,4 @@ def _may_become(session: Session, row: DeploymentRow, said: str | None) -> bool:
     was = "ordered" if row.outcome == "cancelled" and row.reason == "ordered" else row.outcome
     if (was, said) not in {("succeeded", "rolled_back"), ("rolled_back", "succeeded"), ("ordered", "succeeded")}:
         return False
-    assigned = twins.find(session, row.device).assignment(row.model)
-    return assigned is not None and assigned.deployment == row.id
+    return twins.find(session, row.device).deployment(row.model) == row.id

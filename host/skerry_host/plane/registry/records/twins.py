@@ -12,8 +12,12 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.refusals import message_sha256
 from skerry_agent.wire.twin import Assignment, Desired, DeviceState, Reported
+from skerry_agent.wire.upgrades import AgentOrder
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import TwinRow
+
+AGENT = "@agent"
+"""What stands for a model where a deployment is of the agent itself: no model has such a name."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -31,6 +35,13 @@ class Twin:
     online: bool
     agent: str | None
     last_seen: float | None
+
+    def deployment(self, model: str) -> str | None:
+        """The deployment by which the host wants what it wants of a model, or of the agent itself (`AGENT`)."""
+        if model != AGENT:
+            assigned = self.assignment(model)
+            return assigned.deployment if assigned is not None else None
+        return self.desired.agent.deployment if self.desired is not None and self.desired.agent is not None else None
 
     def assignment(self, model: str) -> Assignment | None:
         """What the host wants the device to run of a model."""
@@ -218,7 +229,10 @@ def ordered_by(session: Session, device: str, message: str) -> list[str]:
     if row.desired is None or not is_desired(session, device, message):
         return []
     desired = _or_none(row.desired, Desired, device)
-    return [assigned.deployment for assigned in desired.assignments] if desired else []
+    if desired is None:
+        return []
+    agent = [desired.agent.deployment] if desired.agent is not None else []
+    return [*(assigned.deployment for assigned in desired.assignments), *agent]
 
 
 def seen(session: Session, devices: Iterable[str], now: float) -> None:
@@ -237,8 +251,18 @@ def open_assignments(twin: Twin) -> list[Assignment]:
     return [a for a in (twin.desired.assignments if twin.desired else ()) if not _has_ended(twin, a)]
 
 
+def open_upgrade(twin: Twin) -> AgentOrder | None:
+    """The order for the agent itself that the device has neither completed nor given up."""
+    order, reported = twin.desired.agent if twin.desired else None, twin.reported
+    said = reported.upgrade if reported is not None else None
+    if order is None or (said is not None and said.deployment == order.deployment and said.outcome is not None):
+        return None
+    return order
+
+
 def _is_settled(row: TwinRow) -> bool:
-    return not open_assignments(_readable(row))
+    twin = _readable(row)
+    return not open_assignments(twin) and open_upgrade(twin) is None
 
 
 def _has_ended(twin: Twin, assignment: Assignment) -> bool:
@@ -248,7 +272,7 @@ def _has_ended(twin: Twin, assignment: Assignment) -> bool:
         return False
     if model.deployment is not None and model.deployment.id == assignment.deployment:
         return model.deployment.outcome is not None
-    return model.current is not None and model.current.manifest_sha256 == assignment.manifest.sha256
+    return assignment.is_in(model.current)
 
 
 def _is_old(row: TwinRow, state: DeviceState) -> bool:
