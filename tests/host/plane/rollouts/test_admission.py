@@ -1,8 +1,10 @@
 """Who cannot run a release is known before it is ordered, counted by reason, and never ordered; who said nothing is."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.admission import Accelerator, DeviceFacts, Needs
 from skerry_agent.wire.manifest import Release
 from skerry_host.fleet.device import Device
@@ -13,6 +15,7 @@ from skerry_host.plane.rollouts.forecast import forecast
 from skerry_host.plane.rollouts.intake import RolloutRequest, admission, fitting_targets, start_rollout
 from skerry_host.plane.views.admission import admission_lines
 from skerry_host.plane.views.gather import rollout_view
+from skerry_host.release import keys
 from skerry_host.release.fitting import fit
 from skerry_host.release.store import Store
 from tests.kit.device import FakeDevice
@@ -131,6 +134,35 @@ def test_where_the_engine_of_the_preferred_target_is_missing_the_next_is_taken(r
     )
     found = fit(release, ("onnx", "cpu"), rig_reported(rig, NEW))
     assert found.target == "cpu"
+
+
+MIGRATION = {
+    "coral": (("edgetpu", "cpu"), "edgetpu"),
+    "coral that is replaced": (("onnx", "cpu"), "onnx"),
+    "a Raspberry Pi beside it": (("cpu",), "cpu"),
+}
+
+
+@pytest.mark.parametrize(("targets", "taken"), MIGRATION.values(), ids=MIGRATION)
+def test_one_release_is_for_boards_with_an_edge_tpu_and_for_their_successors(rig, targets, taken):
+    """Also where it has a bundle for a successor that neither this host nor these boards know yet."""
+    release = _of(add_release(rig.home, "3.0.0", b"model"), "edgetpu", "onnx", "cpu")
+    npu = msgspec.Raw(b'{"target":"npu","artifacts":"of a form that only newer hosts know"}')
+    signer = keys.load(rig.home.keys, "release")
+    newer = replace(release, version="3.1.0", newer_bundles=(npu,))
+    rig.store.add(newer, signer.sign(envelope.RELEASE, codec.encode(newer)))
+    found = fit(rig.store.release("fashion@3.1.0"), targets, rig_reported(rig, None))
+    assert found.target == taken
+
+
+def test_a_board_with_a_target_that_this_host_does_not_know_is_heard_and_given_what_it_has_else(rig):
+    rig.device.kept.facts = NEW
+    rig.device.say()
+    raw = msgspec.to_builtins(rig.twin.reported) | {"targets": ["npu", "cpu"], "sequence": 10**6}
+    rig.device._port.publish(topics.reported("dev-1"), msgspec.json.encode(raw), retain=True)
+    assert rig.twin.reported.targets == ("npu", "cpu")
+    started = rig.start(add_release(rig.home, "3.0.0", b"model", needs=NEEDS).version)
+    assert rig.row(started)[1].target == "cpu"
 
 
 def test_the_forecast_counts_what_is_kept_beside_a_bundle_for_an_accelerator(rig):
