@@ -117,8 +117,8 @@ class AgentUpgrade:
             self._end(SUCCEEDED)
             return
         deployment = self._deployment(order)
-        left_s, limit_s = seconds_left(deployment, self._context.clock.wall()), order.policy.deadline_s
-        self._after(left_s, lambda: self._end("timed_out", "deadline", f"not installed within {limit_s:g} s"))
+        remaining_s, limit_s = seconds_left(deployment, self._context.clock.wall()), order.policy.deadline_s
+        self._after(remaining_s, lambda: self._end("timed_out", "deadline", f"not installed within {limit_s:g} s"))
         self._enter("fetching")
         self._transfer = AgentTransfer(self._context, deployment, self._folder, self._fetched)
         self._transfer.start()
