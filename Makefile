@@ -11,7 +11,7 @@ NO_BENCHMARKS := $(addprefix benchmarks/,real_bundle.py real_float.py delta_grow
 	$(wildcard benchmarks/zoo*.py)
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 
-.PHONY: help setup demo test test-arm64 lint bench zoo sweep fuzz wheels wheelhouse lock licenses sbom audit clean
+.PHONY: help setup demo test test-arm64 lint bench zoo sweep fuzz wheels wheelhouse deb container lock licenses sbom audit clean
 help:
 	@echo "make demo [JSON=out.json] [STAY=1]  the whole story on this machine"
 	@echo "make sweep [SAMPLE=1]      every fault of the crash laboratory; the sample within a minute"
@@ -19,6 +19,8 @@ help:
 	@echo "make fuzz [COUNT=200000]   damaged bytes for every reader of bytes from outside"
 	@echo "make wheels                \`skerry demo\` from wheels in a fresh environment, without an index"
 	@echo "make wheelhouse [MACHINE=aarch64] [VERSION=3.11]  dist/wheelhouse: what a device installs offline, with hashes"
+	@echo "make deb [MACHINE=aarch64 SYSTEM=debian-13]  dist/*.deb: the agent with all that it imports, in /opt/skerry"
+	@echo "make container             an OCI image of the agent in dist/, tried: read-only root, no root user (needs root)"
 	@echo "make lock [LOCK=--upgrade] writes requirements/*.txt anew"
 	@echo "make licenses | sbom | audit   what is installed: licences, CycloneDX files in dist, known advisories"
 	@echo "make test | lint | bench | zoo | setup | clean"
@@ -76,6 +78,7 @@ sweep: .venv/.ready-dev
 	@scripts/setup-system
 	@PYTHONPATH=. $(BIN)/python -m tests.lab.sweep $(if $(SAMPLE),--sample)
 	@$(if $(SAMPLE),,PYTHONPATH=. $(BIN)/python -m tests.lab.identity)
+	@$(if $(SAMPLE),,PYTHONPATH=. $(BIN)/python -m tests.lab.settings)
 	@$(if $(SAMPLE),,PYTHONPATH=. $(BIN)/python -m tests.lab.agents)
 
 # Reads or refuses each mutant in one line, in bounded time and memory; what does otherwise is saved and named.
@@ -87,6 +90,12 @@ wheels: .venv/.ready-run
 
 wheelhouse: .venv/.ready-run
 	@scripts/wheelhouse dist/wheelhouse device $(MACHINE) $(VERSION)
+
+deb: .venv/.ready-run
+	@scripts/deb dist $(MACHINE) $(SYSTEM)
+
+container: .venv/.ready-run
+	@scripts/container dist $(MACHINE)
 
 lock:
 	@PYTHON=$(PYTHON) scripts/lock $(LOCK)

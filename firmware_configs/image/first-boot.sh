@@ -81,6 +81,7 @@ check_board() {
 # A cut of the power leaves this service, which goes on at the next boot.
 go_on_after_a_cut() {
     [ -z "$root" ] || return 0
+    case $here in *[!A-Za-z0-9/._-]*) return 0 ;; esac # a unit would need it quoted
     sed "s|@FOLDER@|$here|" "$here/system/skerry-first-boot.service" >"$units/skerry-first-boot.service.new" 2>/dev/null || return 0
     mv -f "$units/skerry-first-boot.service.new" "$units/skerry-first-boot.service"
     mkdir -p "$units/multi-user.target.wants"
@@ -162,7 +163,9 @@ probe() {
     if [ "$code" -gt 128 ]; then
         give_up "$made" "environment: importing $1 died by signal $((code - 128)) on this processor ($(processor))"
     fi
-    give_up "$made" "environment: $1 does not import: $(tail -n 1 "$made/install.log")"
+    # The first error of a chain is the cause.
+    why=$(grep -m 1 '^[A-Za-z_.]*Error: .' "$made/install.log" || grep -v '^[[:space:]]*$' "$made/install.log" | tail -n 1) || :
+    give_up "$made" "environment: $1 does not import: $why"
 }
 
 processor() {
@@ -260,6 +263,10 @@ finish() {
     mv -f "$done_file.new" "$done_file"
     sync
 }
+
+# A person and cloud-init may be at it at once.
+exec 9<"$here/first-boot.sh"
+if command -v flock >/dev/null 2>&1; then flock -n 9 || refuse "it runs already: wait for it"; fi
 
 check_files
 if [ "$is_done" = 0 ]; then

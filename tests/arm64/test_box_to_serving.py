@@ -1,79 +1,61 @@
 """A board from its box to serving, in an emulated arm64 userland: no human, and no network but the broker's ports.
 
 Real parts: the image folder as `skerry device claim` writes it, its first boot, a mosquitto that asks for certificates,
-the wheels for aarch64. Left out: systemd, so the test starts the agent, and the hardware.
+the wheels for aarch64. Left out: systemd, so the test starts the agent, and the hardware. Each test goes on where the
+one before it has left the board.
 """
 
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from skerry_host.home import Home
-from tests.arm64.board import BOOT, PATIENCE_S, EmulatedBoard
+from tests.arm64.board import BOOT
+from tests.arm64.fleet import DEVICE, await_release, await_status, full, rollout
 from tests.kit.commands import skerry
-from tests.kit.waiting import eventually
 from tests.system.fleet import FIRST, SECOND, outcomes
 
 pytestmark = pytest.mark.system
 
-SERIAL, DEVICE, OS = "10000000abcd1234", "edge-01", "raspberry-pi-os-bookworm"
+
+def test_the_first_boot_installs_everything_from_the_image_folder_and_once_only(board):
+    said = board.run("sh", f"{BOOT}/first-boot.sh").stdout
+    assert "environment: /opt/skerry, Python 311" in said
+    assert not (board.root / BOOT[1:] / "claim.key").exists()
+    again = board.run("sh", f"{BOOT}/first-boot.sh").stdout
+    assert "is installed already" in again
 
 
-def image_of(home: Home, folder: Path) -> Path:
-    """The image folder for one board that is in the records by its serial number."""
-    batch = folder / "boards.csv"
-    batch.write_text(f"id,board,tags,serial\n{DEVICE},raspberry-pi-4,lab,{SERIAL}\n")
-    skerry(home, "device", "claim", "--batch", str(batch), "--os", OS, "--out", str(folder / "image"))
-    return folder / "image"
-
-
-def first_boot(board: EmulatedBoard) -> str:
-    """Run what the image runs at the first start; what it printed."""
-    return board.run("sh", f"{BOOT}/first-boot.sh").stdout
-
-
-def await_status(board: EmulatedBoard, right: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
-    """Wait until the board's own status is `right`."""
-    seen: dict[str, Any] = {}
-
-    def is_right() -> bool:
-        seen.clear()
-        seen.update(board.status())
-        return bool(seen) and right(seen)
-
-    eventually(is_right, f"{what}: {seen} {board.tail()}", PATIENCE_S)
-    return seen
-
-
-def rollout(home: Home, release: str, *options: str) -> dict[str, Any]:
-    """Order a release of the group and wait for the end; how it ended."""
-    started = skerry(home, "rollout", "start", release, "--device", DEVICE, *options, "--json")
-    name, view = json.loads(started.stdout)["rollout"], {}
-
-    def ended() -> bool:
-        view.update(json.loads(skerry(home, "rollout", "status", name, "--json").stdout))
-        return bool(view["ended"])
-
-    eventually(ended, f"the end of {name}: {view}", PATIENCE_S)
-    return view
-
-
-def test_first_boot_enrolment_first_model_patch_and_rollback(home, plane, new_board, tmp_path):
-    board = new_board(SERIAL)
-    board.insert(image_of(home, tmp_path))
-    first_boot(board)
+def test_it_enrols_by_its_serial_number_and_serves_its_first_model(home, board):
     board.start_agent()
     await_status(board, lambda said: (said.get("identity") or {}).get("state") == "enrolled", "enrolled")
+    assert outcomes(rollout(home, FIRST)) == {("succeeded", "")}, board.tail()
+    await_release(board, FIRST)
 
-    view = rollout(home, FIRST)
-    assert outcomes(view) == {("succeeded", "")}, board.tail()
+
+@full
+def test_a_patch_and_a_rollback(home, board):
     view = rollout(home, SECOND)
     assert outcomes(view) == {("succeeded", "")}, board.tail()
     (deployment,) = view["deployments"]
     assert deployment["transfer"] == "patch"
-
     skerry(home, "rollback", "--device", DEVICE)
-    await_status(board, lambda said: said["models"]["fashion"]["current"]["release"] == FIRST, "rolled back")
+    await_release(board, FIRST)
+
+
+@full
+def test_a_setting_is_kept_and_one_that_cuts_the_link_comes_back_by_itself(home, board):
+    skerry(home, "group", "set", "lab", "telemetry_interval_s=30", "--wait")
+    cut = skerry(home, "group", "set", "lab", "broker_url=mqtts://127.0.0.1:9", "--trial", "20", "--wait", check=False)
+    assert cut.returncode == 1, cut
+    shown = json.loads(skerry(home, "device", "settings", DEVICE, "--json").stdout)["settings"]
+    assert shown["outcome"] == "rolled_back", shown
+    await_status(board, lambda said: said["connected"] and said["models"]["fashion"]["serving"], "as before")
+
+
+@full
+def test_after_a_power_cut_it_serves_what_it_served(board):
+    board.power_off()
+    board.power_on()
+    board.start_agent()
+    await_release(board, FIRST)
+    await_status(board, lambda said: said["connected"], "connected")

@@ -27,6 +27,7 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.refusals import RefusedOrder
+from skerry_agent.wire.settings import SettingsReport
 from skerry_agent.wire.sketch import Recorder
 from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample
 from skerry_agent.wire.twin import (
@@ -162,6 +163,7 @@ class Kept:
     answered: dict[str, CommandResult] = field(default_factory=dict)
     refused: tuple[RefusedOrder, ...] = ()
     manifest_schema: int = 1
+    settings: SettingsReport | None = None
     facts: DeviceFacts | None = None
     upgrade: UpgradeReport | None = None
 
@@ -237,6 +239,7 @@ class FakeDevice:
             models,
             refused=self.kept.refused,
             manifest_schema=self.kept.manifest_schema,
+            settings=self.kept.settings,
             facts=self.kept.facts,
             upgrade=self.kept.upgrade,
         )

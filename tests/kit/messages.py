@@ -26,6 +26,7 @@ from skerry_agent.wire.manifest import (
 from skerry_agent.wire.postprocess import Postprocess
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.runtimes import RuntimeManifest, Wheelhouse
+from skerry_agent.wire.settings import Difference, SettingsOrder, SettingsReport
 from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample, Stored
 from skerry_agent.wire.twin import (
@@ -120,6 +121,16 @@ MESSAGES = {
         board="raspberry-pi-4",
         targets=("cpu",),
         manifest_schema=2,
+    ),
+    "reported_beside": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=5,
+        generation=8,
+        agent="0.5.0",
+        board="raspberry-pi-4-coral-usb",
+        targets=("edgetpu", "cpu"),
+        models={"fashion": ModelReport("idle", serving=True, current=replace(SLOT, beside="edgetpu"))},
     ),
     "reported_facts": Reported(
         device="shelf-01",
@@ -272,6 +283,34 @@ MESSAGES = {
         9,
         1_700_000_000.5,
         offer=Offer("mqtts://host.example:8883", "mqtts://host.example:8884", "-----BEGIN CERTIFICATE-----\n"),
+    ),
+    "desired_settings": Desired(
+        "shelf-01",
+        10,
+        1_700_000_000.5,
+        settings=SettingsOrder("set-1", {"telemetry_interval_s": 30, "models.fashion.camera": "/dev/video1"}, 60.0),
+    ),
+    "reported_settings": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=6,
+        generation=10,
+        agent="0.5.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        settings=SettingsReport(
+            "set-2",
+            "rolled_back",
+            "no_connection",
+            "no connection to the broker: nothing answers there",
+            (
+                Difference("broker_url", "mqtts://nowhere:8883", "mqtts://host:8883"),
+                Difference("metered", "true", "false", "kept_here"),
+            ),
+            ("metered",),
+            1,
+            "set-1",
+        ),
     ),
     "state": DeviceState("shelf-01", "0123456789abcdef", 2, online=True, agent="0.1.0"),
     "command": Command("shelf-01", "c-1", "rollback", 1_700_000_000.0, "fashion"),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from skerry_agent.ports.interfaces import RunnerListener
+from skerry_agent.ports.interfaces import AcceleratorLook, RunnerListener
 from skerry_agent.ports.jobs import Answer, UpdaterJob, Verified, VerifyMessages
 from skerry_agent.ports.runner_protocol import (
     Accept,
@@ -78,6 +78,8 @@ class FakeProcesses:
     def __init__(self, answers: Callable[[UpdaterJob], Answer | None]):
         self.runners: list[FakeRunner] = []
         self.jobs: list[UpdaterJob] = []
+        self.look = AcceleratorLook(14)
+        self.looks = 0
         self.askers: list[Callable[[Answer], None]] = []
         self._answers = answers
 
@@ -93,6 +95,11 @@ class FakeProcesses:
         if result is not None:
             answer(result)
         return lambda: None
+
+    def look_at_accelerator(self, answer):
+        self.looks += 1
+        if self.look is not None:
+            answer(self.look)
 
     def _answer(self, job):
         """Of several messages each is answered as it would be alone."""

@@ -1,7 +1,8 @@
 /* Stands in for libedgetpu in tests: the C entry points of edgetpu_c.h and of a TFLite external delegate, no Edge TPU behind
    them. STAND_IN says what happens: ok, none (no device), late (none at the first look), two (the first of two is in use),
    busy (every device is), segv_list, segv_delegate, segv_load (as the model is loaded), refuse (the model is, with the words
-   in STAND_IN_WORDS), hang. Its runtime version is STAND_IN_RUNTIME, 14 if that is not set. */
+   in STAND_IN_WORDS), hang. Its runtime version is STAND_IN_RUNTIME, 14 if that is not set. Where STAND_IN_FILE is set, the
+   file of that name says what happens, so that it may change while a process runs. */
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,8 +14,14 @@ struct edgetpu_device { int type; const char *path; };
 static struct edgetpu_device usb[] = {{1, "/sys/bus/usb/devices/2-1"}, {1, "/sys/bus/usb/devices/2-2"}};
 
 static int is(const char *what) {
-  const char *wanted = getenv("STAND_IN");
-  return wanted && !strcmp(wanted, what);
+  const char *wanted = getenv("STAND_IN"), *name = getenv("STAND_IN_FILE");
+  static char line[80];
+  FILE *file = name ? fopen(name, "r") : NULL;
+  if (file) {
+    wanted = fgets(line, sizeof line, file);
+    fclose(file);
+  }
+  return wanted && !strncmp(wanted, what, strlen(what)) && strlen(what) == strcspn(wanted, "\n");
 }
 
 const char *edgetpu_version(void) {

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
+from skerry_agent.deployment.accelerator import NoAccelerator
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.launcher import Listeners
 from skerry_agent.deployment.unit import Unit
@@ -48,6 +49,7 @@ class Device:
         self.link = FakeLink(blobs)
         self.plan = Planned("full", ())
         self.stage = Staged("f" * 64)
+        self.accelerator = NoAccelerator()
         self.boot()
 
     def boot(self):
@@ -72,6 +74,7 @@ class Device:
             collect=lambda: None,
             heartbeat=lambda *_: None,
             undervoltage_since=lambda at: "hwmon rpi_volt" if at <= (self.low_supply or -1.0) else None,
+            accelerator=self.accelerator,
         )
         self.journal = Journal(self.folder / "journal.json")
         self.unit = Unit("m", context, self.journal, Listeners())
@@ -82,13 +85,18 @@ class Device:
             case PlanJob():
                 return Planned("full", ()) if job.force_full else self.plan
             case StageJob() if isinstance(self.stage, Staged):
-                model = Artifact("m.tflite", "model", describe(b"m"))
-                budget = replace(BUDGET, max_seconds=self.max_seconds)
-                bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,), probation=budget)
-                folder = self.folders.folder(job.bundle_dir.rsplit("/", 1)[1])
-                folder.mkdir(exist_ok=True)
-                write_bundle(folder, bundle)
+                self._write(job.bundle_dir)
+                if self.stage.spare_sha256:
+                    self._write(job.spare_dir)
         return self.stage
+
+    def _write(self, bundle_dir):
+        model = Artifact("m.tflite", "model", describe(b"m"))
+        budget = replace(BUDGET, max_seconds=self.max_seconds)
+        bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,), probation=budget)
+        folder = self.folders.folder(bundle_dir.rsplit("/", 1)[1])
+        folder.mkdir(exist_ok=True)
+        write_bundle(folder, bundle)
 
     def pump(self):
         self.link.pump(lambda *message: self.unit.transfer.message(*message))  # noqa: PLW0108 - the transfer changes

@@ -1,4 +1,4 @@
-"""Settings from afar with real agents over mutual TLS: good ones are kept, others come back by themselves."""
+"""Settings from afar with real agents over mutual TLS: what is not healthy comes back by itself, killed or not."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def boards(home, plane, installed, tmp_path):
     """Two boards of one claim that hold the first release, serving and known by their identities."""
     image = tmp_path / "image"
     claim = ("--count", "2", "--days", "1", "--tag", "lab", "--board", "generic-x86")
-    skerry(home, "device", "claim", *claim, "--out", str(image))
+    skerry(home, "device", "claim", *claim, "--config-only", "--out", str(image))
     made = [_board(image, installed, tmp_path / name, name) for name in ("one", "two")]
     with running(*made):
         for each in made:

@@ -17,6 +17,7 @@ from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import BundleFolders
 from skerry_agent.supervisor.loop import state_folder
+from skerry_agent.wire.accelerators import PROBLEMS
 from skerry_agent.wire.errors import SkerryError
 
 
@@ -68,14 +69,20 @@ def _model(config: AgentConfig, folder: Path, *, beside: bool) -> DeviceCheck:
     name = f"model {folder.name}"
     if damage:
         return DeviceCheck(name, ok=False, detail=damage)
-    if record.slots.current is None:
+    slot = record.slots.current
+    if slot is None:
         return DeviceCheck(name, ok=True, detail="no release yet")
     if beside and exclusive(record.slots.current):
         return DeviceCheck(name, ok=True, detail="not run: its accelerator is in use")
     try:
-        return ModelTest(config, folder.name, record.slots.current).run()
+        found = ModelTest(config, folder.name, slot).run()
+        lacking = not found.ok and found.detail.partition(":")[0] in PROBLEMS
+        if not lacking or slot.spare is None:
+            return found
+        spare = ModelTest(config, folder.name, slot.on_spare()).run()
     except (OSError, DiskError) as error:
-        return DeviceCheck(name, ok=False, detail=f"{record.slots.current.release} cannot be read: {error}")
+        return DeviceCheck(name, ok=False, detail=f"{slot.release} cannot be read: {error}")
+    return DeviceCheck(name, ok=spare.ok, detail=f"{spare.detail}; without the Edge TPU: {found.detail}")
 
 
 class ModelTest:

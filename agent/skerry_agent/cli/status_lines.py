@@ -7,7 +7,6 @@ from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.supervisor.report import LocalStatus
 from skerry_agent.wire.figures import energy_text
 from skerry_agent.wire.settings import SettingsReport
-from skerry_agent.wire.settings import shown as shown_value
 from skerry_agent.wire.twin import DeploymentReport, RuntimeReport, SlotReport
 from skerry_agent.wire.upgrades import UpgradeReport
 
@@ -52,6 +51,18 @@ def slot_text(slot: SlotReport) -> str:
     return f"{slot.release} with runtime {slot.runtime}{' (gone)' if slot.runtime_gone else ''}"
 
 
+def _settings(report: SettingsReport | None) -> list[str]:
+    """What was set from afar, where anything was, and which of it is otherwise here."""
+    if report is None or not report.id:
+        return []
+    why = ": ".join(filter(None, (report.code, report.detail)))
+    lines = [f"  settings from afar: {report.outcome.replace('_', ' ')}{f' ({why})' if why else ''}"]
+    for each in report.differences:
+        wanted, here = each.wanted or "agent.toml's", ", kept by agent.toml" if each.why else ""
+        lines.append(f"    {each.key}: {each.running or 'none'} runs, {wanted} is wanted{here}")
+    return lines
+
+
 def _agent(status: LocalStatus) -> list[str]:
     """Which agent this is, and what became of its latest upgrade."""
     upgrade = status.upgrade
@@ -69,19 +80,6 @@ def upgrade_text(upgrade: UpgradeReport) -> str:
     if upgrade.state == "fetching" and upgrade.bytes_expected:
         words.append(f"{upgrade.bytes_received / upgrade.bytes_expected:.0%} of {upgrade.bytes_expected} B")
     return f"upgrade to {upgrade.release}: {', '.join(filter(None, (*words, upgrade.detail)))}"
-
-
-def _settings(report: SettingsReport | None) -> list[str]:
-    """What was set from afar, where anything was, and which of it is otherwise here."""
-    if report is None or not report.id:
-        return []
-    why = ": ".join(filter(None, (report.code, report.detail)))
-    lines = [f"  settings from afar: {report.outcome.replace('_', ' ')}{f' ({why})' if why else ''}"]
-    for each in report.differences:
-        wanted = "agent.toml's" if each.wanted is None else shown_value(each.wanted)
-        here = ", kept by agent.toml" if each.why else ""
-        lines.append(f"    {each.key}: {shown_value(each.running)} runs, {wanted} is wanted{here}")
-    return lines
 
 
 def _identity(identity: IdentityStatus | None) -> list[str]:

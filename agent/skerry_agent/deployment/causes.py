@@ -13,7 +13,8 @@ from skerry_agent.machine.records import Deployment, Slot
 from skerry_agent.wire.accelerators import NO_ACCELERATOR, PROBLEMS
 from skerry_agent.wire.targets import TARGETS, TargetName
 
-WITHOUT_ACCELERATOR = frozenset({*PROBLEMS, ACCELERATOR_HUNG})
+ACCELERATOR_CHANGED = "accelerator_changed"
+WITHOUT_ACCELERATOR = frozenset({*PROBLEMS, ACCELERATOR_HUNG, ACCELERATOR_CHANGED})
 """Reasons for which a bundle of the accelerator cannot run, whatever the release is."""
 
 POWER_CAUSES = frozenset(
@@ -67,5 +68,5 @@ def deployment_of(slot: Slot, latest: Deployment | None, now: float) -> Deployme
 def lack(model: str, reason: str, detail: str) -> str:
     """The issue of a model that runs without its accelerator."""
     code = f"{reason}: " if reason == ACCELERATOR_HUNG else ""
-    why = f" ({reason})" if reason in PROBLEMS and reason != NO_ACCELERATOR else ""
+    why = f" ({reason})" if reason not in {NO_ACCELERATOR, ACCELERATOR_HUNG} else ""
     return f"{code}{model} runs without the Edge TPU: {detail}{why}"

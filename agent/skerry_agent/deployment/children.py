@@ -21,7 +21,8 @@ from msgspec.structs import replace
 
 from skerry_agent import log
 from skerry_agent.deployment.exits import explain, is_stopped, oom_kills
-from skerry_agent.ports.interfaces import Post, Runner, RunnerListener
+from skerry_agent.ports.bounded import run_bounded
+from skerry_agent.ports.interfaces import AcceleratorLook, Post, Runner, RunnerListener
 from skerry_agent.ports.jobs import MAX_LINE_BYTES, Answer, Refusal, UpdaterJob, Verified
 from skerry_agent.ports.path import with_path
 from skerry_agent.ports.runner_protocol import FromRunner, Job, Loaded, Refused, ToRunner
@@ -32,6 +33,7 @@ from skerry_agent.wire.plain_text import cleaned
 
 LAST_LINES, LAST_CHARS = 5, 300
 UPDATER_TIMEOUT_S = 600
+LOOK_TIMEOUT_S = 20.0
 
 
 class RunnerProcess:
@@ -160,6 +162,8 @@ class _NotStarted:
 class RealProcesses:
     """The `Processes` port over real child processes."""
 
+    look_timeout_s = LOOK_TIMEOUT_S
+
     def __init__(self, post: Post, trust_file: Path, state: Path) -> None:
         self._post = post
         self._updater = [sys.executable, "-m", "skerry_agent.updater", str(trust_file), str(state), str(os.getpid())]
@@ -200,6 +204,37 @@ class RealProcesses:
             _give_up(process)
             tell(Refusal("crashed", "updater_not_started", str(_no_thread().strerror)))
         return cancel
+
+    def look_at_accelerator(self, answer: Callable[[AcceleratorLook], None]) -> None:
+        """Ask libedgetpu in a process that may crash, and is not waited for where it hangs."""
+
+        def ask() -> None:
+            found = _look(self.look_timeout_s)
+            self._post(lambda: answer(found))
+
+        try:
+            threading.Thread(target=ask, daemon=True).start()
+        except RuntimeError:
+            answer(AcceleratorLook(problem="no_accelerator", detail=str(_no_thread().strerror)))
+
+
+def _look(timeout_s: float) -> AcceleratorLook:
+    command = [sys.executable, "-m", "skerry_agent.runner.engines.tpu_look"]
+    try:
+        done = run_bounded(command, timeout_s)
+    except subprocess.TimeoutExpired:
+        words = f"the Edge TPU did not answer within {timeout_s:.0f} s"
+        return AcceleratorLook(problem="device_silent", detail=words)
+    except OSError as error:
+        return AcceleratorLook(problem="no_accelerator", detail=error.strerror or str(error))
+    if done.returncode < 0:
+        words = f"libedgetpu crashes as it looks for devices (signal {-done.returncode})"
+        return AcceleratorLook(problem="driver_crashes", detail=words)
+    try:
+        found = codec.decode(done.stdout.encode(), AcceleratorLook)
+    except WireError:
+        return AcceleratorLook(problem="no_accelerator", detail=cleaned(done.stderr.strip()[-LAST_CHARS:]))
+    return replace(found, detail=cleaned(found.detail))
 
 
 def _no_thread() -> OSError:

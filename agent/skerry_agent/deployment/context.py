@@ -5,12 +5,14 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from skerry_agent.config import UNENROLLED, AgentConfig
+from skerry_agent.deployment.accelerator import NoAccelerator
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
 from skerry_agent.ports.runner_protocol import Heartbeat, Result
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.runtimes import RUNTIMES, RuntimeFolders
 from skerry_agent.state.slots import BundleFolders
+from skerry_agent.wire.admission import DeviceFacts
 
 
 class DeviceContext(Struct):
@@ -19,7 +21,8 @@ class DeviceContext(Struct):
     Callbacks: `changed`: there is something worth reporting. `collect`: the disk may hold unused files. `heartbeat`: a
     heartbeat of the runner of a model's slot. `undervoltage_since`: see the port `Meters`. `generation` of the desired
     state that was accepted last. `result`: an answer of a model, for the broker.
-    `named`: what the host calls this device.
+    `named`: what the host calls this device. `facts`: what it is, which bundles are held against before they are
+    fetched. `accelerator`: that of the board.
     """
 
     config: AgentConfig
@@ -36,6 +39,8 @@ class DeviceContext(Struct):
     generation: Callable[[], int] = int
     result: Callable[[str, Result], None] = lambda _model, _result: None
     named: Callable[[], str] | None = None
+    facts: Callable[[], DeviceFacts | None] = lambda: None
+    accelerator: NoAccelerator = NoAccelerator()
 
     @property
     def runtimes(self) -> RuntimeFolders:

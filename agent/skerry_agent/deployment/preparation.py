@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from skerry_agent.deployment.context import DeviceContext
-from skerry_agent.deployment.transfer import Transfer, runtime_order
+from skerry_agent.deployment.transfer import Transfer, runtime_order, spare_target
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
-from skerry_agent.machine.records import Deployment, Slot
+from skerry_agent.machine.records import Deployment, Slot, Spare
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.ports.jobs import Answer, Refusal, Staged, StageJob
+from skerry_agent.wire.targets import TARGETS
 
 CRASH_PAUSE_S = 1.0
 """Before the updater is started again, times the attempts that were cut off: memory that was short may be free then."""
@@ -48,6 +49,8 @@ class Preparation:
             blobs_dir=str(self._context.blobs.folder),
             bundle_dir=str(self._context.folders.folder(bundle)),
             runtime=runtime_order(self._context, deployment, slots),
+            spare=spare_target(self._context, deployment) or "",
+            spare_dir=str(self._context.folders.folder(_spare_bundle(deployment))),
         )
         answered = self._guarded(lambda answer: self._handle(_made_of(answer, deployment, bundle)))
 
@@ -112,13 +115,32 @@ _OF_REFUSALS: dict[str, Callable[[Refusal], Event]] = {
 }
 
 
+def _spare(answer: Staged, deployment: Deployment) -> Spare | None:
+    target = TARGETS[deployment.target].fallback
+    if target is None or not answer.spare_sha256:
+        return None
+    return Spare(_spare_bundle(deployment), target, answer.spare_sha256)
+
+
+def _spare_bundle(deployment: Deployment) -> str:
+    """The folder of a spare bundle: as if it had been ordered itself."""
+    return f"{deployment.manifest.sha256[:16]}-{TARGETS[deployment.target].fallback or deployment.target}"
+
+
 def _made_of(answer: Answer, deployment: Deployment, bundle: str) -> Event:
     """The updater's answer as an event."""
     match answer:
         case Staged():
             digests = deployment.manifest.sha256, answer.model_sha256
-            runtime = answer.runtime
-            slot = Slot(bundle, deployment.release, deployment.target, *digests, deployment.manifest, runtime)
+            slot = Slot(
+                bundle,
+                deployment.release,
+                deployment.target,
+                *digests,
+                manifest=deployment.manifest,
+                runtime=answer.runtime,
+                spare=_spare(answer, deployment),
+            )
             return events.Verified(slot)
         case Refusal():
             return _OF_REFUSALS[answer.kind](answer)

@@ -5,9 +5,12 @@ Decides nothing about the deployment: it reports `Fetched`, `FetchFailed` or `Re
 unless it is stopped before. `preparation` enforces the deadline.
 """
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
 
 from skerry_agent import log
 from skerry_agent.deployment.context import DeviceContext
@@ -21,8 +24,10 @@ from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal, RuntimeOrder, UpdaterJob
 from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.state.disk import make_folder, os_error_text
+from skerry_agent.wire.admission import DeviceFacts
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.hours import Hours, is_open
+from skerry_agent.wire.targets import TARGETS, TargetName
 
 HOURS_POLL_S = 30.0
 
@@ -42,6 +47,7 @@ class Transfer:
         self._transports = dict.fromkeys(deployment.transports)
         self._fetcher: Fetcher | None = None
         self._plan: Planned | None = None
+        self._main = 0
         self._work: Callable[[], None] = self._fetch_manifest
         self._stopped = False
         self._cancel_updater: Callable[[], None] = _nothing
@@ -50,12 +56,15 @@ class Transfer:
     @property
     def received(self) -> int:
         """Bytes of artifacts and patches that are here."""
-        return self._before + (self._fetcher.received if self._plan and self._fetcher else 0)
+        return self._before + self._main + (self._fetcher.received if self._plan and self._fetcher else 0)
 
     @property
     def expected(self) -> int:
         """Bytes of artifacts and patches that the deployment takes, as far as it is known."""
-        return self._before + (self._fetcher.expected if self._plan and self._fetcher else 0)
+        if self._plan is None or self._fetcher is None:
+            return self._before + self._main
+        to_come = 0 if self._main else sum(ref.size for ref in self._plan.spare)
+        return self._before + self._main + self._fetcher.expected + to_come
 
     @property
     def transports(self) -> tuple[str, ...]:
@@ -96,13 +105,18 @@ class Transfer:
         return self._context.config.agent.window
 
     def _go(self) -> None:
+        self.waiting = self._waits_for()
+        if self.waiting:
+            self._log(f"the download is {self.waiting}")
+        else:
+            self._work()
+
+    def _waits_for(self) -> str:
+        """When it may go on, in words; empty where that is now."""
         hours = self._hours
         if hours is None or within_hours(hours, self._context.clock.wall()):
-            self.waiting = ""
-            self._work()
-        else:
-            self.waiting = "waiting until {:02}:{:02}".format(*divmod(hours[0], 60))
-            self._log(f"the download is {self.waiting}")
+            return ""
+        return "waiting until {:02}:{:02}".format(*divmod(hours[0], 60))
 
     def _look_again(self) -> None:
         """The window may open, close, or be another one."""
@@ -112,11 +126,7 @@ class Transfer:
         if self._stopped:
             return
         self._look_again()
-        hours = self._hours
-        if hours is None or within_hours(hours, self._context.clock.wall()):
-            if self.waiting:
-                self._go()
-        elif not self.waiting:
+        if self._waits_for() != self.waiting:
             self._pause()
             self._go()
 
@@ -134,6 +144,11 @@ class Transfer:
         installed = runtime is None or self._context.runtimes.manifest(runtime.sha256) is not None
         refs = [self._deployment.manifest] if runtime is None or installed else [self._deployment.manifest, runtime]
         self._get(refs, None, self._ask_plan)
+
+    def _facts(self) -> DeviceFacts | None:
+        """What this device is; not its disk, of which the plan knows better what is needed and what is there."""
+        facts = self._context.facts()
+        return replace(facts, disk_free_bytes=None) if facts is not None else None
 
     def _ask_plan(self) -> None:
         """The updater decides; until it has answered there is nothing to pause."""
@@ -153,6 +168,8 @@ class Transfer:
             force_full=self._force_full,
             spent=self._spent,
             runtime=runtime_order(self._context, deployment),
+            facts=self._facts(),
+            spare=spare_target(self._context, deployment) or "",
         )
 
     def _planned(self, answer: Answer) -> None:
@@ -162,7 +179,7 @@ class Transfer:
                 pass
             case Planned():
                 self._plan = answer
-                size = sum(ref.size for ref in answer.wanted)
+                size = sum(ref.size for ref in (*answer.wanted, *answer.spare))
                 self._log("the download is planned", transfer=answer.transfer, size=size)
                 self._work = self._fetch_blobs
                 self._go()
@@ -172,7 +189,7 @@ class Transfer:
                 self._end(events.FetchFailed(answer.reason, answer.detail))
 
     def _fetch_blobs(self) -> None:
-        plan = self._plan
+        plan, self._main = self._plan, 0
         assert plan is not None
         try:
             lacking = self._lacking_bytes(plan)
@@ -195,14 +212,41 @@ class Transfer:
         return coming + plan.bundle_bytes + RESERVE_BYTES - shutil.disk_usage(blobs.folder).free
 
     def _complete(self) -> None:
+        """What serves is here; what is kept beside it follows, and is done without if it does not come."""
+        plan = self._plan
+        assert plan is not None
+        if plan.spare and not self._main and self._has_room_for_spare(plan):
+            self._main = self.received - self._before
+            self._get(plan.spare, self._context.config.agent.patch_stall_s, self._all_here, self._without_spare)
+        else:
+            self._all_here()
+
+    def _all_here(self) -> None:
         assert self._plan is not None
         self._end(events.Fetched(self._plan.transfer, self.received, self.transports))
 
-    def _get(self, refs: Sequence[BlobRef], silence_s: float | None, done: Callable[[], None]) -> None:
+    def _without_spare(self, reason: str, detail: str) -> None:
+        self._log("nothing is kept beside the bundle", reason=reason, detail=detail)
+        self._all_here()
+
+    def _has_room_for_spare(self, plan: Planned) -> bool:
+        coming = replace(plan, wanted=plan.spare, bundle_bytes=plan.bundle_bytes + plan.spare_bytes)
+        with contextlib.suppress(OSError):
+            return self._lacking_bytes(coming) <= 0
+        return False
+
+    def _get(
+        self,
+        refs: Sequence[BlobRef],
+        silence_s: float | None,
+        done: Callable[[], None],
+        failed: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._pause()
         budget = self._deployment.policy.byte_budget
         limits = Limits(None if budget is None else budget - self._spent, silence_s)
-        self._fetcher = Fetcher(self._context.clock, self._context.blobs, refs, limits, done, self._failed)
+        failed = failed or self._failed
+        self._fetcher = Fetcher(self._context.clock, self._context.blobs, refs, limits, done, failed)
         self._fetcher.start(sources(self._context.post, self._deployment, self._mqtt))
 
     def _failed(self, reason: str, detail: str) -> None:
@@ -227,6 +271,12 @@ class Transfer:
     def _full_allowed(self) -> bool:
         rule = self._deployment.policy.full_fallback
         return rule == "always" or (rule == "unmetered" and not self._context.config.agent.metered)
+
+
+def spare_target(context: DeviceContext, deployment: Deployment) -> TargetName | None:
+    """What is kept beside a bundle for an accelerator, where this board runs it."""
+    fallback = TARGETS[deployment.target].fallback
+    return fallback if fallback in context.config.board.targets else None
 
 
 def runtime_order(context: DeviceContext, deployment: Deployment, served: Sequence[Slot] = ()) -> RuntimeOrder | None:

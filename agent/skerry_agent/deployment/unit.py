@@ -18,6 +18,7 @@ from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, Listene
 from skerry_agent.deployment.observed import Observed
 from skerry_agent.deployment.preparation import Preparation, seconds_left
 from skerry_agent.deployment.service import ACCELERATOR_HUNG, Service, ServiceCallbacks
+from skerry_agent.deployment.spare import SpareCallbacks, SpareService
 from skerry_agent.deployment.transfer import Transfer
 from skerry_agent.deployment.trial import Trial, TrialCallbacks
 from skerry_agent.deployment.waiting import WaitingOrder
@@ -65,11 +66,15 @@ class Unit:
         self.gap_us: float | None = None
         self._journal = journal
         self._unwritten: str | None = None
-        self._failure = ("", "")
+        self.failure = ("", "")
+        self.failures = 0
         self._known_issues: tuple[str, ...] = ()
         self._events: deque[Event] = deque()
         self._preparation = Preparation(context, self.handle)
         self._launcher = Launcher(model, context, listeners)
+        resting = SpareCallbacks(self._resting_on_spare, self._accelerator_taken, context.changed)
+        self._spare = SpareService(context, self._launcher, resting)
+        self._tried_on_spare = ""
         self.exchange = Exchange(self._launcher)
         self._trial: Trial | None = None
         self._gap_from: float | None = None
@@ -162,7 +167,8 @@ class Unit:
         elif current is not None and self.record.fallback:
             stands_in = f"{self.model} stays at {current.release}, because {self.record.fallback}"
         gone = self.runtime_gone
-        found = (self._damage, retried, self.issue, self.trouble, stands_in, gone, self.factory.issue, *self._stuck())
+        lack = causes.lack(self.model, *self._spare.lack) if self._spare.lack is not None else self.issue
+        found = (self._damage, retried, lack, self.trouble, stands_in, gone, self.factory.issue, *self._stuck())
         observed = (f"{self.model}: {issue}" for issue in self._observed.issues)
         return (*filter(None, found), *observed, *self._source_issues())
 
@@ -248,19 +254,48 @@ class Unit:
         slot = self.record.slots.current
         if slot is None or self.current is not None:
             return
-        hung = self._launcher.hung(slot)
+        served = self._served(slot)
+        hung = self._launcher.hung(served)
         if hung is not None:
             self.current_slot = slot
             self._current_failed(ACCELERATOR_HUNG, hung)
             return
-        if self._launcher.must_wait(slot):
+        if self._launcher.must_wait(served):
             self._after("serve", EXCLUSIVE_POLL_S, self._start_current)
             return
         self.current_slot = slot
         try:
-            self.current = self._launcher.start(slot, self._current_callbacks(slot), committed=True)
+            self.current = self._launcher.start(served, self._current_callbacks(served), committed=True)
         except DiskError as error:
             self._current_failed(unusable(error), str(error))
+
+    def _served(self, slot: Slot) -> Slot:
+        """The slot as it is served: from its spare at first, where the accelerator is another one than when it worked.
+
+        What has changed may hang; so nothing waits for it.
+        """
+        change = self.context.accelerator.change if exclusive(slot) and self._spare.lack is None else ""
+        if change:
+            self._spare.covers(slot, causes.ACCELERATOR_CHANGED, f"since it last worked it has changed: {change}")
+        return self._spare.serving(slot)
+
+    def on_spare(self, slot: Slot) -> bool:
+        """Whether a slot of this model serves, or would, from its spare."""
+        if slot == self.record.slots.candidate:
+            return slot.spare is not None and self._tried_on_spare == self._deployment().id
+        return self._spare.serving(slot) != slot
+
+    def _resting_on_spare(self) -> Slot | None:
+        slot, serves = self.record.slots.current, self.current is not None and self.current.accepting
+        at_rest = self.record.state is State.IDLE and serves and self._trial is None
+        return slot if at_rest and slot is not None and self.current_slot == slot and self.on_spare(slot) else None
+
+    def _accelerator_taken(self, slot: Slot, service: Service) -> None:
+        """A runner of the slot's own bundle answers, beside that of its spare, which ends."""
+        self.exchange.drop()
+        self.current_slot = slot
+        self._took_over(service)
+        self.context.changed()
 
     def _current_callbacks(self, slot: Slot) -> ServiceCallbacks:
         return ServiceCallbacks(
@@ -297,10 +332,15 @@ class Unit:
 
     def _current_failed(self, reason: str, detail: str) -> None:
         self.trouble = f"{self.model} is not served: {reason}: {detail}"
-        self._failure = (reason, detail)
+        self.failure, self.failures = (reason, detail), self.failures + 1
         self._cancel_timer("healthy")
         slot, self.current, self.current_slot = self.current_slot, None, None
         self.exchange.drop()
+        if self._spare.lack is None and self._spare.covers(slot, reason, detail):
+            self.trouble = None
+            if self.record.state is not State.PROBATION:
+                self._start_current()
+            return
         if self.record.state in AT_REST and self._fell_back(reason, detail, slot):
             if reason == ACCELERATOR_HUNG:  # it may be free again before the other bundle is here
                 self._after("serve", MAX_BACKOFF_S, self._start_current)
@@ -311,6 +351,7 @@ class Unit:
     def _stop_current(self) -> None:
         self._cancel_timer("healthy")
         self._cancel_timer("serve")
+        self._spare.pause()
         self.exchange.drop()
         if self.current is not None:
             self._launcher.stop(self.current)
@@ -323,6 +364,7 @@ class Unit:
         if listeners is not None:
             self.listeners = listeners
             self._launcher.listen_on(listeners)
+        self._spare.pause()
         self.exchange.ask()
         self.exchange_runner()
 
@@ -331,11 +373,12 @@ class Unit:
 
         On an accelerator that admits one process nobody answers between the two, and that gap is measured.
         """
-        slot, current = self.current_slot, self.current
+        current = self.current
         if not self.exchange.wanted or self.record.state in TRYING:
             return
-        if slot is None or current is None or not current.accepting:
+        if self.current_slot is None or current is None or not current.accepting:
             return
+        slot = self._spare.serving(self.current_slot)
         if self._is_as_wanted(slot, current):
             self.exchange.drop()
         elif exclusive(slot):
@@ -355,7 +398,7 @@ class Unit:
     def _took_over(self, service: Service) -> None:
         before, slot = self.current, self.current_slot
         assert slot is not None
-        service.callbacks = self._current_callbacks(slot)
+        service.callbacks = self._current_callbacks(self._spare.serving(slot))
         self.current = service
         if before is not None:
             self._launcher.stop(before)
@@ -370,7 +413,7 @@ class Unit:
     def _seek_factory(self) -> None:
         """The last resort. On a device that never had anything, that there is none is no issue."""
         slot = self.record.slots.current
-        reason, detail = self._failure if slot is not None else ("no_other_release", "")
+        reason, detail = self.failure if slot is not None else ("no_other_release", "")
         report_missing = slot is not None or self._damage is not None
         self.factory.begin(
             slot, lambda f: self.handle(events.FactoryFound(f, reason, detail)), report_missing=report_missing
@@ -431,14 +474,15 @@ class Unit:
         self._tried_from = self.context.clock.monotonic()
         self.gap_us = None
         callbacks = TrialCallbacks(
-            begins=lambda: self._make_room(slot),
+            begins=lambda: self._make_room(tried),
             ready=lambda: self.handle(events.CandidateReady()),
             accepting=self._candidate_accepting,
             passed=lambda: self.handle(events.ProbationPassed()),
             failed=self._candidate_failed,
-            heartbeat=lambda heartbeat: self._heard(slot, heartbeat),
+            heartbeat=lambda heartbeat: self._heard(tried, heartbeat),
         )
-        self._trial = Trial(slot, self._launcher, self.context.clock, callbacks, self._observed.seen)
+        tried = slot.on_spare() if self.on_spare(slot) else slot
+        self._trial = Trial(tried, self._launcher, self.context.clock, callbacks, self._observed.seen)
         if self._pause_s:
             self._trial.begin_after(self._pause_s)
         else:
@@ -448,7 +492,10 @@ class Unit:
     def _make_room(self, slot: Slot) -> None:
         """On an accelerator for one process the current runner stops before a candidate starts, and not earlier."""
         current = self.record.slots.current
-        if not exclusive(slot) or current is None or not exclusive(current):
+        if not exclusive(slot):
+            return
+        self._spare.pause()
+        if current is None or not exclusive(self._spare.serving(current)):
             return
         if self.current is not None:
             self._gap_from = self.context.clock.monotonic()
@@ -464,6 +511,8 @@ class Unit:
             self.current.drain()
 
     def _candidate_failed(self, reason: str, detail: str) -> None:
+        if self._tried_again_on_spare(reason, detail):
+            return
         if self._fell_back(reason, detail, self.record.slots.candidate):
             return
         reason, detail = self._blamed(reason, detail, self._tried_from)
@@ -472,6 +521,20 @@ class Unit:
             self.handle(events.CandidateLost(reason, detail))
         else:
             self.handle(events.CandidateFailed(reason, detail))
+
+    def _tried_again_on_spare(self, reason: str, detail: str) -> bool:
+        """Without its accelerator the same deployment goes on with the candidate's spare."""
+        slot = self.record.slots.candidate
+        if slot is None or self.on_spare(slot) or not self._spare.covers(slot, reason, detail):
+            return False
+        self._tried_on_spare = self._deployment().id
+        if self.record.state is State.PROBATION:
+            self.handle(events.CandidateLost(reason, detail))
+        else:
+            self._drop()
+            self._serve()
+            self._start_candidate()
+        return True
 
     def _blamed(self, reason: str, detail: str, since: float) -> causes.Failure:
         return causes.blamed((reason, detail), self.context.undervoltage_since, since)
@@ -491,8 +554,12 @@ class Unit:
     def _note_accelerator(self) -> None:
         """What serves from the accelerator does not lack it any more."""
         slot = self.record.slots.current
-        if slot is not None and exclusive(slot):
+        if self.current is not None and self.current.exclusive:
             self.issue = None
+            self._spare.end()
+            self.context.accelerator.works()
+        elif slot is not None and not exclusive(slot):
+            self._spare.end()
 
     def _retire(self) -> None:
         """The candidate's service goes on under the name of the current one."""
@@ -500,13 +567,14 @@ class Unit:
         self._stop_current()
         self.exchange.wanted = wanted
         self.trouble = self.factory.issue = None
-        self._note_accelerator()
         slot = self.record.slots.current
         assert self._trial is not None
         assert slot is not None
         self._observed.committed(slot.release, self._trial.looks)
-        self.current, self.current_slot = self._trial.hand_over(self._current_callbacks(slot)), slot
+        served = self._spare.serving(slot) if self._tried_on_spare == self._deployment().id else slot
+        self.current, self.current_slot = self._trial.hand_over(self._current_callbacks(served)), slot
         self._trial = None
+        self._note_accelerator()
         self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
         self.handle(events.Settled())
 
@@ -521,6 +589,7 @@ class Unit:
         self.factory.stop()
         self.waiting.forget()
         self._drop()
+        self._spare.end()
         self._stop_current()
 
 

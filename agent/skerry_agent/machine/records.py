@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.targets import TargetName
@@ -34,11 +35,19 @@ class SlotRuntime(Struct, frozen=True):
     manifest: BlobRef
 
 
+class Spare(Struct, frozen=True):
+    """The bundle of a slot's release that serves while the accelerator of the slot's own cannot be used."""
+
+    bundle: str
+    target: TargetName
+    model_sha256: str
+
+
 class Slot(Struct, frozen=True, omit_defaults=True):
     """A bundle on the device, and the runtime that it runs with. `bundle` is the name of its folder.
 
     `manifest` is where its release can be had again, for another target; journals of before have none. Without a
-    `runtime` it runs with that of the base environment.
+    `runtime` it runs with that of the base environment. `spare` lies beside a bundle that needs an accelerator.
     """
 
     bundle: str
@@ -48,6 +57,18 @@ class Slot(Struct, frozen=True, omit_defaults=True):
     model_sha256: str
     manifest: BlobRef | None = None
     runtime: SlotRuntime | None = None
+    spare: Spare | None = None
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The names of its bundles' folders."""
+        return (self.bundle, self.spare.bundle) if self.spare is not None else (self.bundle,)
+
+    def on_spare(self) -> "Slot":
+        """The slot as it serves from its spare; itself where it has none."""
+        if self.spare is None:
+            return self
+        return replace(self, bundle=self.spare.bundle, target=self.spare.target, model_sha256=self.spare.model_sha256)
 
     @property
     def runtime_sha256(self) -> str:

@@ -94,6 +94,14 @@ class RunnerListener(Protocol):
         """The process has ended; nothing follows."""
 
 
+class AcceleratorLook(Struct, frozen=True):
+    """What an accelerator's library says: its runtime version, and as a code and in words why there is no device."""
+
+    runtime: int | None = None
+    problem: str = ""
+    detail: str = ""
+
+
 class Processes(Protocol):
     """Starts the other processes."""
 
@@ -102,6 +110,9 @@ class Processes(Protocol):
 
     def run_updater(self, job: UpdaterJob, answer: Callable[[Answer], None]) -> Callable[[], None]:
         """Run one updater; `answer` gets its result once. The returned call kills it, and no answer comes then."""
+
+    def look_at_accelerator(self, answer: Callable[[AcceleratorLook], None]) -> None:
+        """Ask the accelerator's library, which may crash or hang, whether there is a device; one answer comes."""
 
 
 class Trust(Protocol):

@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from skerry_agent.machine.records import Slot, SlotRuntime
+from skerry_agent.wire.admission import DeviceFacts
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.targets import TargetName
@@ -45,7 +46,8 @@ class RuntimeOrder(Struct, frozen=True):
 class PlanJob(Struct, frozen=True, tag="plan"):
     """Verify the fetched release manifest and decide what is to be fetched. `have` maps sha256 to a file here.
 
-    `spent` are bytes that the deployment has received already; they count against its budget.
+    `spent` are bytes that the deployment has received already; they count against its budget. `facts` is what this
+    device is, which has to meet what the bundle needs. `spare`: the target that serves where `target` cannot.
     """
 
     release: str
@@ -57,12 +59,15 @@ class PlanJob(Struct, frozen=True, tag="plan"):
     force_full: bool = False
     spent: int = 0
     runtime: RuntimeOrder | None = None
+    facts: DeviceFacts | None = None
+    spare: str = ""
 
 
 class StageJob(Struct, frozen=True, tag="stage"):
     """Verify everything again and make the bundle's folder from blobs, patches and files that are there.
 
-    And that of its runtime, where one is ordered and not installed yet.
+    And that of its runtime, where one is ordered and not installed yet; and that of the `spare` target, if there are
+    the files for it.
     """
 
     release: str
@@ -72,6 +77,8 @@ class StageJob(Struct, frozen=True, tag="stage"):
     blobs_dir: str
     bundle_dir: str
     runtime: RuntimeOrder | None = None
+    spare: str = ""
+    spare_dir: str = ""
 
 
 class FactoryJob(Struct, frozen=True, tag="factory"):
@@ -167,18 +174,27 @@ class Payload(Struct, frozen=True, tag="payload"):
 
 
 class Planned(Struct, frozen=True, tag="planned"):
-    """What to fetch, whether any of it is a patch, and how large the bundle becomes, with a runtime that is new."""
+    """What to fetch, whether any of it is a patch, and how large the bundle becomes, with a runtime that is new.
+
+    `spare` is what the spare bundle takes beside that: a deployment goes on without it if it does not come.
+    """
 
     transfer: Transfer
     wanted: tuple[BlobRef, ...]
     bundle_bytes: int = 0
+    spare: tuple[BlobRef, ...] = ()
+    spare_bytes: int = 0
 
 
 class Staged(Struct, frozen=True, tag="staged"):
-    """The bundle is complete, and so is the runtime that was ordered for it."""
+    """The bundle is complete, and so is the runtime that was ordered for it.
+
+    `spare_sha256` is the model of the spare bundle, empty where there is none.
+    """
 
     model_sha256: str
     runtime: SlotRuntime | None = None
+    spare_sha256: str = ""
 
 
 class FactoryReady(Struct, frozen=True, tag="factory_ready"):

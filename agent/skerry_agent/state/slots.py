@@ -61,13 +61,12 @@ class BundleFolders:
         return self.factory.read(slot) if slot.factory else read_bundle(self.folder(slot.bundle))
 
     def artifacts(self, slots: Iterable[Slot | None]) -> dict[str, str]:
-        """Files at hand, by the sha256 that they should have: the artifacts of every readable slot."""
+        """Files at hand, by the sha256 that they should have: those of every readable slot, and of its spare."""
         have: dict[str, str] = {}
-        for slot in slots:
-            if slot is not None:
-                folder = self.folder(slot.bundle)
-                with contextlib.suppress(DiskError):  # a damaged bundle has nothing to offer
-                    have |= {a.blob.sha256: str(folder / a.name) for a in self.read(slot).artifacts}
+        for each in (each for slot in slots if slot is not None for each in dict.fromkeys((slot.on_spare(), slot))):
+            folder = self.folder(each.bundle)
+            with contextlib.suppress(DiskError):  # a damaged bundle has nothing to offer
+                have |= {a.blob.sha256: str(folder / a.name) for a in self.read(each).artifacts}
         return have
 
     def collect(self, keep: Iterable[str]) -> None:

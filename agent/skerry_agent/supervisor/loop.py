@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 
 from skerry_agent import __version__, log
 from skerry_agent.config import UNENROLLED, AgentConfig, keep_copy
+from skerry_agent.deployment.accelerator import EdgeTpu, NoAccelerator
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.launcher import exclusive
 from skerry_agent.deployment.unit import Unit
@@ -47,8 +48,10 @@ from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.supervisor.telemetry_reports import TelemetryReports
 from skerry_agent.supervisor.upgrades import Upgrades
 from skerry_agent.wire import codec, schemas, topics
+from skerry_agent.wire.admission import DeviceFacts
 from skerry_agent.wire.manifest import PATCH_FORMAT
 from skerry_agent.wire.names import is_model_name
+from skerry_agent.wire.targets import TARGETS
 from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
 
 REPORT_DELAY_S = 0.05
@@ -82,13 +85,14 @@ class Supervisor:
         self._reports = TelemetryReports(self._telemetry, self._report_sender, self._interval, queue, self._pids)
         self._blobs = BlobStore(state / "blobs")
         self._folders = BundleFolders(state / "bundles", config.factory_dir)
+        self._facts = FactsReader(config)
+        self._accelerator = self._accelerator_of(config, processes)
         self._context = self._device_context(meters)
         self._supply = SupplyIssue(meters.undervoltage_since, queue, self._changed)
         self._units: dict[str, Unit] = {}
         self.upgrades = Upgrades(self._context, self._units, self._is_trying)
         self._sequence = 0
         self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
-        self._facts = FactsReader(config)
         self.log_place = ""
         self._issue_log = IssueLog()
         self._disk_issue: str | None = None
@@ -113,7 +117,18 @@ class Supervisor:
             lambda: self._orders.generation,
             self._results.put,
             lambda: self.device,
+            self._device_facts,
+            self._accelerator,
         )
+
+    def _accelerator_of(self, config: AgentConfig, processes: Processes) -> NoAccelerator:
+        """That of the board, if one of its targets needs one."""
+        if not any(TARGETS[target].exclusive for target in config.board.targets):
+            return NoAccelerator()
+        return EdgeTpu(config.state_dir, self._queue, processes.look_at_accelerator, self._changed)
+
+    def _device_facts(self) -> DeviceFacts:
+        return self._facts.facts(self._accelerator.now)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -130,6 +145,7 @@ class Supervisor:
         self._reports.plan()
         self._queue.after(PROGRESS_S, self._progress_due)
         self._supply.watch()
+        self._accelerator.begin()
 
     def _is_trying(self) -> bool:
         """Whether something is on trial, or about to be: a model, or settings."""
@@ -383,8 +399,8 @@ class Supervisor:
             patch_format=PATCH_FORMAT,
             refused=self._orders.refused.newest,
             manifest_schema=schemas.NEWEST,
+            facts=self._device_facts(),
             upgrade=self.upgrades.report(),
-            facts=self._facts.facts(None),
             settings=self.settings.report() if self.settings is not None else None,
         )
         token = self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
@@ -400,6 +416,7 @@ class Supervisor:
             self._supply.issue,
             self._link.issue,
             self._ports.issue,
+            self._accelerator.issue,
             self.settings.issue if self.settings is not None else None,
             *self.identity_issues(),
             *self.upgrades.issues,
@@ -453,7 +470,7 @@ class Supervisor:
         if under_way or self._disk_issue or any(unit.state_lost for unit in self._units.values()):
             return
         slots = [slot for unit in self._units.values() for slot in _held(unit)]
-        self._folders.collect(slot.bundle for slot in slots)
+        self._folders.collect(name for slot in slots for name in slot.folders)
         self._context.runtimes.collect(slot.runtime.folder for slot in slots if slot.runtime is not None)
         self._blobs.collect(())
         self.upgrades.collect()

@@ -65,7 +65,7 @@ def model_report(unit: Unit) -> ModelReport:
     serving = next((s for s in (unit.candidate, unit.current) if s is not None and s.accepting), None)
     recorded = recorded_report(unit.record, unit.context.clock.wall())
     recorded = replace(recorded, serving=serving is not None, runtime=_runtime(serving))
-    recorded = _without_lost_runtimes(recorded, unit)
+    recorded = _as_served(_without_lost_runtimes(recorded, unit), unit)
     deployment, waiting = recorded.deployment, unit.waiting.deployment
     if waiting is not None:
         retried = _deployment(unit.record, waiting, unit.context.clock.wall())
@@ -108,6 +108,22 @@ def _without_lost_runtimes(report: ModelReport, unit: Unit) -> ModelReport:
     )
 
 
+def _as_served(report: ModelReport, unit: Unit) -> ModelReport:
+    """The slots that serve from their spare say that they do."""
+    slots = unit.record.slots
+    return replace(
+        report,
+        current=_on_spare(report.current, slots.current, unit),
+        candidate=_on_spare(report.candidate, slots.candidate, unit),
+    )
+
+
+def _on_spare(report: SlotReport | None, slot: Slot | None, unit: Unit) -> SlotReport | None:
+    if report is None or slot is None or slot.spare is None or not unit.on_spare(slot):
+        return report
+    return replace(report, target=slot.spare.target, model_sha256=slot.spare.model_sha256, beside=slot.target)
+
+
 def _marked(report: SlotReport | None, slot: Slot | None, unit: Unit) -> SlotReport | None:
     if report is None or slot is None or unit.context.runtimes.usable(slot.runtime):
         return report
@@ -124,7 +140,8 @@ def _slot(slot: Slot | None) -> SlotReport | None:
     if slot is None:
         return None
     runtime = (slot.runtime.name, slot.runtime_sha256) if slot.runtime is not None else ()
-    return SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256, *runtime)
+    report = SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256, *runtime)
+    return replace(report, beside=slot.spare.target if slot.spare is not None else None)
 
 
 def _deployment(record: Record, deployment: Deployment, now: float) -> DeploymentReport:

@@ -90,6 +90,11 @@ class SettingsKeeper:
                 return machine.failed(record, _disk_code(error), f"it could not be counted: {error.strerror}")
         return begun
 
+    @property
+    def on_trial(self) -> bool:
+        """Whether a trial is under way."""
+        return self._trial is not None
+
     def begin(self, ties: Ties) -> None:
         """The supervisor runs; a trial from before its start goes on."""
         self._ties = ties
@@ -264,8 +269,8 @@ def _differences(
         running = value_of(config, key)
         if should_be != running:
             why = KEPT_HERE if settings.is_kept(key, own.agent.keeps) else ""
-            shown = settings.masked(should_be) if key in wanted else None
-            yield Difference(key, shown, settings.masked(running), why)
+            said = settings.shown(should_be) if key in wanted else None
+            yield Difference(key, said, settings.shown(running) if running is not None else None, why)
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -109,7 +109,8 @@ class Serves:
 
     def __init__(self, unit: Unit, clock: Clock, *, feeds: bool) -> None:
         self._unit, self._clock = unit, clock
-        self._trouble = unit.trouble
+        self._served = unit.current is not None and unit.current.accepting
+        self._failures = unit.failures
         self._known = frozenset(unit.current.source_issues) if unit.current is not None else frozenset()
         self._must_answer = feeds or not self._known
         self._fails_since: float | None = None
@@ -122,8 +123,8 @@ class Serves:
             return Failure(*unit.exchange.failure)
         if unit.record.slots.current is None:
             return SHOWN
-        if unit.trouble is not None and unit.trouble != self._trouble:
-            return Failure("not_serving", unit.trouble)
+        if self._served and unit.failures > self._failures:
+            return Failure(*unit.failure)
         if service is None or not service.accepting or unit.exchange.under_way:
             return Open(Failure("not_serving", unit.trouble or f"{unit.model} does not serve"))
         return self._judged(service)

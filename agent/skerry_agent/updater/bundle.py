@@ -7,9 +7,12 @@ written. No file is read whole.
 import mmap
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from skerry_agent.patch import PatchError, apply, read_header
 from skerry_agent.ports.interfaces import Trust
@@ -34,25 +37,44 @@ def stage(job: StageJob, trust: Trust, room: Room, tools: Tools = OWN) -> Staged
     """
     manifest = read_manifest(job.manifest_file, job.release, trust)
     bundle = manifest.bundle(job.target)
-    final = Path(job.bundle_dir)
-    if not _complete(final, bundle):
-        temporary = final.with_name(f".{final.name}.tmp")
-        for leftover in (temporary, final):
-            shutil.rmtree(leftover, ignore_errors=True)
-        sources = [_source(artifact, job, manifest) for artifact in bundle.artifacts]
-        make_folder(temporary)
-        try:
-            _check_room(sources, temporary, job, room)
-            for source in sources:
-                _make(source, temporary / source.artifact.name, job)
-            (temporary / QUALITY_FILE).write_bytes(encode(manifest.quality))
-            write_bundle(temporary, bundle)
-            temporary.rename(final)
-            sync_folder(final.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    _make_bundle(bundle, Path(job.bundle_dir), job, (manifest, room))
     runtime = stage_runtime(job.runtime, Path(job.blobs_dir), trust, room, tools) if job.runtime is not None else None
-    return Staged(bundle.model.blob.sha256, runtime)
+    return Staged(bundle.model.blob.sha256, runtime, _make_spare(bundle, job, (manifest, room)))
+
+
+def _make_spare(bundle: Bundle, job: StageJob, given: tuple[Release, Room]) -> str:
+    """The model of the spare bundle, if it could be made: what cannot be had of it does not stop a deployment."""
+    spare = next((each for each in given[0].bundles if each.target == job.spare), None)
+    if spare is None:
+        return ""
+    have = job.have | {a.blob.sha256: str(Path(job.bundle_dir) / a.name) for a in bundle.artifacts}
+    try:
+        _make_bundle(spare, Path(job.spare_dir), replace(job, have=have), given)
+    except (RefusedError, OSError) as error:
+        print(f"no {job.spare} bundle is kept beside it: {error}", file=sys.stderr)  # noqa: T201 - the agent's log
+        return ""
+    return spare.model.blob.sha256
+
+
+def _make_bundle(bundle: Bundle, final: Path, job: StageJob, given: tuple[Release, Room]) -> None:
+    manifest, room = given
+    if _complete(final, bundle):
+        return
+    temporary = final.with_name(f".{final.name}.tmp")
+    for leftover in (temporary, final):
+        shutil.rmtree(leftover, ignore_errors=True)
+    sources = [_source(artifact, job, manifest) for artifact in bundle.artifacts]
+    make_folder(temporary)
+    try:
+        _check_room(sources, temporary, job, room)
+        for source in sources:
+            _make(source, temporary / source.artifact.name, job)
+        (temporary / QUALITY_FILE).write_bytes(encode(manifest.quality))
+        write_bundle(temporary, bundle)
+        temporary.rename(final)
+        sync_folder(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _complete(folder: Path, bundle: Bundle) -> bool:

@@ -12,11 +12,22 @@ def damaged_file(folder: Path) -> str | None:
     if not records:
         return "RECORD"
     for record in records:
-        for name, hashed, _size in csv.reader(record.read_text("utf-8").splitlines()):
+        rows = _rows(record)
+        if not rows:
+            return str(record.relative_to(folder))
+        for name, hashed in rows:
             outside = name.startswith("../")  # scripts: pip lays them elsewhere, and nobody calls them
             if hashed and not outside and not _has(folder / name, hashed):
                 return name
     return None
+
+
+def _rows(record: Path) -> list[tuple[str, str]]:
+    """(file, hash) of each line; none where it is damaged itself. Raises `OSError`."""
+    try:
+        return [(row[0], row[1]) for row in csv.reader(record.read_text("utf-8").splitlines(), strict=True)]
+    except (ValueError, IndexError, csv.Error):
+        return []
 
 
 def _has(file: Path, hashed: str) -> bool:
@@ -27,6 +38,6 @@ def _has(file: Path, hashed: str) -> bool:
     try:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").digest()
-    except OSError:
+    except (OSError, ValueError):  # a damaged name may hold a NUL
         return False
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == wanted

@@ -18,7 +18,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "driver_crashes": "install {package}",
     "driver_for_other_tflite": "install {package}, or use the cpu target",
     "device_absent": "connect it, and check its supply and cable",
-    "device_forbidden": "install its udev rule, and join group plugdev (USB) or apex (PCIe)",
+    "device_forbidden": "install its udev rule (firmware_configs/udev), and join the group plugdev",
     "device_silent": "replug it, or start the board anew",
     "device_busy": "let no other process use it, or replug it",
     "device_lost": "replug it, and let no other process use it",

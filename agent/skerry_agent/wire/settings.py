@@ -29,6 +29,8 @@ MOST_KEYS, MOST_CHARS, MOST_SOURCES = 64, 512, 8
 MAX_VALUES_BYTES = 16 * 1024
 """Of all that is set on one device, as JSON: its signed desired state stays a few kilobytes."""
 
+MOST_SHOWN = 120
+
 DEFAULT_TRIAL_S, LEAST_TRIAL_S, MOST_TRIAL_S = 120.0, 5.0, 3600.0
 
 Outcome = Literal["none", "trial", "kept", "rolled_back", "refused"]
@@ -38,6 +40,8 @@ Taken = Literal["at once", "connection", "runner"]
 KEY_PATTERN = r"^[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*){0,3}\Z"
 Key = Annotated[str, Meta(pattern=KEY_PATTERN, max_length=128)]
 SettingsId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")]
+Text = Annotated[str, Meta(max_length=2048)]
+"""A value that is shown; what is escaped in it takes more characters."""
 Values = Annotated[dict[Key, Any], Meta(max_length=MOST_KEYS)]
 
 
@@ -55,13 +59,14 @@ class SettingsOrder(Struct, frozen=True):
 class Difference(Struct, frozen=True, omit_defaults=True):
     """A key whose value on the device is not the one that was ordered; None stands for agent.toml's own.
 
-    `why`: `kept_here` where agent.toml keeps the key for itself; else the outcome of the order says it.
+    Values are as a person reads them (`shown`). `why`: `kept_here` where agent.toml keeps the key for itself; else the
+    outcome of the order says it.
     """
 
-    key: str
-    wanted: Any = None
-    running: Any = None
-    why: str = ""
+    key: Annotated[str, Meta(max_length=128)]
+    wanted: Text | None = None
+    running: Text | None = None
+    why: Annotated[str, Meta(max_length=64)] = ""
 
 
 class SettingsReport(Struct, frozen=True, omit_defaults=True):
@@ -112,6 +117,7 @@ def _hours(text: str) -> str:
         return error.issues[0]
 
 
+_SECRET = re.compile(r'(?<=://)[^/@\s"]*@')
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):([0-9]{1,5})")
 LAST_PORT = 65535
 
@@ -130,6 +136,8 @@ def _listen(address: str) -> str:
 
 
 def _path(path: str) -> str:
+    if _SECRET.search(path):
+        return "it has a user or a password in it: only agent.toml on the device may have that"
     return "" if path.isprintable() and path.strip() == path else "it has spaces at an end, or what no path has"
 
 
@@ -216,7 +224,6 @@ SETTINGS: tuple[Setting, ...] = (
 
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 _MODEL = re.compile(r"models\.([^.]+)\.(.+)")
-_SECRET = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 def find(key: str) -> Setting | None:
@@ -278,22 +285,17 @@ def may_be_kept(key: str) -> bool:
     return find(key) is not None or (model is not None and any(above))
 
 
-def masked(value: Any) -> Any:
-    """A value without the users and passwords of the addresses in it: those of a camera, for instance."""
-    if isinstance(value, str):
-        return _SECRET.sub("...@", value)
-    if isinstance(value, list | tuple):
-        return [masked(each) for each in value]
-    if isinstance(value, dict):
-        return {key: masked(each) for key, each in value.items()}
-    return value
-
-
 def _quoted(value: object) -> str:
-    return cleaned(msgspec.json.encode(masked(value)).decode(), 120)
+    return cleaned(_text(value), MOST_SHOWN)
 
 
 def shown(value: object) -> str:
-    """A value as a person reads it, cut if it is long."""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return cleaned(str(masked(text)), 120)
+    """A value as a person reads it, without passwords, cut if it is long."""
+    return cleaned(_SECRET.sub("...@", value) if isinstance(value, str) else _text(value), MOST_SHOWN)
+
+
+def _text(value: object) -> str:
+    try:
+        return _SECRET.sub("...@", msgspec.json.encode(value).decode())
+    except (RecursionError, UnicodeEncodeError):  # nested without end, or half a character
+        return "something else"

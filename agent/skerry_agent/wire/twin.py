@@ -106,7 +106,8 @@ class SlotReport(Struct, frozen=True):
     """What one slot holds. `runtime` is the release of the runtime that it runs with, `runtime_sha256` its manifest.
 
     Both are empty for the base environment's. `runtime_gone`: it is not on the device any more, or for another Python,
-    so that the slot runs with the base environment's.
+    so that the slot runs with the base environment's. `beside`: the target of another bundle of the same release that
+    it holds, for the time in which the accelerator of one of them cannot be used; `target` is the one that serves.
     """
 
     release: ReleaseName
@@ -116,6 +117,7 @@ class SlotReport(Struct, frozen=True):
     runtime: str = ""
     runtime_sha256: str = ""
     runtime_gone: bool = False
+    beside: TargetName | None = None
 
 
 class DeploymentReport(Struct, frozen=True):

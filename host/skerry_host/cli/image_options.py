@@ -53,9 +53,10 @@ def image_options(function: Function) -> Function:
 
 @dataclass(frozen=True, slots=True)
 class ImageOrder:
-    """What was asked for. Not `complete`: the configuration only."""
+    """What was asked for. Not `complete`: the configuration only; `out`: a folder was named for it."""
 
     complete: bool
+    out: bool
     systems: tuple[str, ...] = ()
     factories: tuple[str, ...] = ()
     camera: bool = False
@@ -71,7 +72,7 @@ class ImageOrder:
             option = {"systems": "os", "factories": "factory"}.get(asked[0], asked[0])
             why = "not with --config-only" if given["config_only"] else "give --out too"
             raise click.UsageError(f"--{option} is of an image folder: {why}", click.get_current_context())
-        return cls(complete, given["systems"], given["factories"], given["camera"], given["wheels"], given["boot"])
+        return cls(complete, out, given["systems"], given["factories"], given["camera"], given["wheels"], given["boot"])
 
 
 class _Undone(Exception):  # noqa: N818 - no error: it ends a transaction that was a rehearsal
@@ -89,8 +90,9 @@ def rehearsal(opened: "Registry") -> Iterator["Session"]:
 class Images:
     """The folders of a command, and the boot partition that one of them goes into."""
 
-    def __init__(self, ordered: dict[str, Ordered | None], boot: BootTarget | None) -> None:
-        self._ordered, self._boot = ordered, boot
+    def __init__(self, ordered: dict[str, Ordered | None], boot: BootTarget | None, *, whole: bool = True) -> None:
+        """Not `whole`: only the boot partition gets all of it, the folder what says who the device is."""
+        self._ordered, self._boot, self._whole = ordered, boot, whole
         self.started_by = ""
 
     def place(self, folder: Path, board: Board, device: str | None = None) -> Place:
@@ -101,7 +103,7 @@ class Images:
         """Write a folder, and try the boot partition. Raises `FolderError`, `BootError`: then neither is written."""
         if self._boot is not None:
             self.started_by = self._boot.put(files)
-        provisioning.write_files(place, files)
+        provisioning.write_files(place, files if self._whole else provisioning.identity_of(files))
 
     def keep(self) -> None:
         """Keep the boot partition, once the registry has what is in it. Raises `BootError`."""
@@ -124,7 +126,8 @@ def prepared(home: Home, order: ImageOrder, boards: Sequence[Board]) -> Iterator
     for board in boards:
         require_wheels(board, chosen_systems(board.name, board.arch, order.systems))
     with tempfile.TemporaryDirectory(prefix="skerry-image-") as scratch, _boot(order) as boot:
-        yield Images({board.name: _ordered(home, order, board, Path(scratch) / board.name) for board in boards}, boot)
+        ordered = {board.name: _ordered(home, order, board, Path(scratch) / board.name) for board in boards}
+        yield Images(ordered, boot, whole=order.out)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """The parts user-data, vendor-data, meta-data and network-config: how cloud-init is told to run first-boot.sh.
 
-They work at the top of a boot partition, or of any with the label CIDATA. `boot.py` decides which of them go there.
+They work at the top of a boot partition, or of any with the label CIDATA. `boot/layout.py` decides which go there:
+network-config never does of itself. Only netplan understands which ports are meant by a pattern, and with none at all
+cloud-init takes the port that is connected.
 """
 
 import hashlib
@@ -9,14 +11,15 @@ from collections.abc import Iterator
 from skerry_host.firmware import firmware_file
 from skerry_host.image.request import ImageFile, ImageRequest
 
-SEED = ("user-data", "meta-data", "network-config")
+SEED = ("user-data", "meta-data")
+NETWORK = "network-config"
 VENDOR = "vendor-data"
 """Used in place of user-data where a person has put one of theirs."""
 
 
 def files(request: ImageRequest) -> Iterator[ImageFile]:
-    """The seed of cloud-init's data source NoCloud."""
-    for name in ("user-data", VENDOR, "network-config"):
+    """The seed of cloud-init's data source NoCloud, and what a person may add to it."""
+    for name in ("user-data", VENDOR, NETWORK):
         yield ImageFile(name, firmware_file("image", name).read_bytes())
     yield ImageFile("meta-data", _meta_data(request).encode())
 

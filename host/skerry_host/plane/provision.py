@@ -39,6 +39,8 @@ from skerry_host.release.keys import trust_keys
 
 ADDRESS_FILE = "serve.json"
 CREDENTIALS_FILE = "credentials"
+IDENTITY = frozenset({"agent.toml", "trust.json", "fleet-ca.pem", "claim.pem", "claim.key", CREDENTIALS_FILE})
+"""The files at the top of a folder that are nobody else's."""
 
 
 class Addresses(Struct, frozen=True):
@@ -177,6 +179,11 @@ def write_files(place: Place, files: list[ImageFile]) -> None:
         image_folder.write_folder(place.folder, files, kept_before(place.folder))
     except ImageError as error:
         raise FolderError(error.message, hint=error.hint) from None
+
+
+def identity_of(files: list[ImageFile]) -> list[ImageFile]:
+    """Of all files of an image those that say who the device is, and whom it calls and believes."""
+    return [file for file in files if file.path in IDENTITY]
 
 
 def kept_before(folder: Path) -> Path:

@@ -137,8 +137,10 @@ class Store:
 
     def files_of(self, slot: SlotReport) -> set[str]:
         """The files of a device's slot, by sha256, as far as its release is known here."""
+        targets = (slot.target, slot.beside) if slot.beside is not None else (slot.target,)
         try:
-            artifacts = self.release(slot.release).bundle(slot.target).artifacts
+            release = self.release(slot.release)
+            artifacts = [artifact for target in targets for artifact in release.bundle(target).artifacts]
         except SkerryError:  # made by another host: only what the device itself names is known
             return {slot.model_sha256}
         return {slot.model_sha256, *(artifact.blob.sha256 for artifact in artifacts)}

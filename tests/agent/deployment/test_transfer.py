@@ -1,15 +1,18 @@
 """A transfer under its policy: hours, budget, a patch that does not come; over fakes."""
 
+import datetime as dt
 import os
 import time
 
 import pytest
+from msgspec import structs
 
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.transfer import HOURS_POLL_S, Transfer, within_hours
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment
+from skerry_agent.ports.clock import has_time_zone, use_time_zone
 from skerry_agent.ports.jobs import PlanJob, Planned, Refusal
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.slots import BundleFolders
@@ -30,6 +33,7 @@ class Site:
 
     def __init__(self, folder, *, metered=False, stall_s=60.0, published=(MANIFEST, PATCH, FULL), **policy):
         source = {key: policy.pop(key) for key in ("http", "asked") if key in policy}
+        source["folder"], own = policy.pop("stick", None), policy.pop("own", "always")
         self.clock = FakeClock()
         self.link = FakeLink({topics.chunk(describe(data).sha256, 0): data for data in published})
         self.events = []
@@ -37,7 +41,7 @@ class Site:
             DeviceSection("dev-1"),
             BrokerSection("mqtt://localhost"),
             BoardSection("test"),
-            AgentSection(metered=metered, patch_stall_s=stall_s),
+            AgentSection(metered=metered, patch_stall_s=stall_s, hours=own),
         )
         self.processes = FakeProcesses(self.answer)
         store, folders = BlobStore(folder / "blobs"), BundleFolders(folder / "bundles", folder / "factory")
@@ -45,7 +49,7 @@ class Site:
         context = DeviceContext(
             config, self.clock, lambda c: c(), self.link, self.processes, store, folders, nothing, nothing, nothing
         )
-        self.store = store
+        self.store, self.context = store, context
         order = Deployment("d1", "m@1.0.0", "cpu", describe(MANIFEST), TransferPolicy(**policy), **source)
         self.transfer = Transfer(context, order, {}, self.events.append)
 
@@ -179,6 +183,95 @@ def test_a_transfer_waits_for_its_hour_and_stops_when_it_is_over(tmp_path):
     site.clock.advance(23 * HOUR_S)
     site.pump()
     assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
+
+
+def waits(site):
+    """What it waits for once it has begun at noon."""
+    site.clock.now = NOON - 1_700_000_000
+    site.transfer.start()
+    return site.transfer.waiting
+
+
+@pytest.mark.usefixtures("utc")
+def test_the_devices_own_hours_hold_where_the_rollout_says_none(tmp_path):
+    assert waits(Site(tmp_path, own="22:00-05:30")) == "waiting until 22:00"
+
+
+@pytest.mark.usefixtures("utc")
+def test_the_hours_of_a_rollout_stand_in_the_place_of_the_devices(tmp_path):
+    """Else two windows that never meet would let nothing through."""
+    assert waits(Site(tmp_path, own="22:00-05:30", hours=(0, 1439))) == ""
+
+
+@pytest.mark.usefixtures("utc")
+def test_what_comes_from_a_stick_waits_for_no_hour_of_the_device(tmp_path):
+    assert waits(Site(tmp_path, own="22:00-05:30", stick=str(tmp_path))) == ""
+
+
+@pytest.mark.usefixtures("utc")
+def test_hours_that_are_set_while_it_waits_or_works_count_from_then_on(tmp_path):
+    site = Site(tmp_path, own="22:00-05:30")
+    assert waits(site) == "waiting until 22:00"
+    use(site, "23:00-05:30")
+    assert site.transfer.waiting == "waiting until 23:00"
+    use(site, "always")
+    assert (site.transfer.waiting, bool(site.link.subscribed)) == ("", True)
+    use(site, "23:00-05:30")
+    assert (site.transfer.waiting, bool(site.link.subscribed)) == ("waiting until 23:00", False)
+
+
+def use(site, hours):
+    agent = structs.replace(site.context.config.agent, hours=hours)
+    site.context.config = structs.replace(site.context.config, agent=agent)
+    site.clock.advance(HOURS_POLL_S)
+
+
+def berlin(*moment):
+    """Seconds since 1970 of a moment in UTC."""
+    return dt.datetime(*moment, tzinfo=dt.UTC).timestamp()
+
+
+@pytest.fixture
+def in_berlin():
+    if not has_time_zone("Europe/Berlin"):
+        pytest.skip("this machine has no time zones")
+    use_time_zone("Europe/Berlin")
+    yield
+    use_time_zone(None)
+
+
+@pytest.mark.usefixtures("in_berlin")
+@pytest.mark.parametrize(
+    ("moment", "clock"),
+    [
+        ((2026, 1, 15, 21, 30), "22:30"),
+        ((2026, 7, 15, 20, 30), "22:30"),
+        ((2026, 3, 29, 0, 59), "01:59"),
+        ((2026, 3, 29, 1, 0), "03:00"),
+        ((2026, 10, 25, 0, 30), "02:30"),
+        ((2026, 10, 25, 1, 30), "02:30"),
+        ((2026, 10, 25, 2, 0), "03:00"),
+        ((2026, 12, 31, 22, 59), "23:59"),
+        ((2026, 12, 31, 23, 0), "00:00"),
+    ],
+)
+def test_a_window_goes_by_the_clock_on_the_wall_also_where_that_is_put_on_or_back(moment, clock):
+    """Central Europe: 02:00 is left out on 29 March 2026, and comes twice on 25 October."""
+    hour, minute = map(int, clock.split(":"))
+    now = 60 * hour + minute
+    wall = berlin(*moment)
+    assert within_hours((now, (now + 1) % 1440), wall)
+    assert not within_hours(((now + 1) % 1440, now), wall)
+
+
+@pytest.mark.usefixtures("in_berlin")
+def test_a_night_window_is_open_all_night_when_the_clock_is_put_on_or_back():
+    for day, hours in (((2026, 3, 28, 21, 0), 6.5), ((2026, 10, 24, 20, 0), 8.5), ((2026, 1, 15, 21, 0), 7.5)):
+        begin = berlin(*day)
+        opened = [within_hours((22 * 60, 5 * 60 + 30), begin + 60 * minute) for minute in range(-60, 24 * 60 - 60)]
+        assert sum(opened) == hours * 60
+        assert opened.index(True) == 60
+        assert opened[60 : 60 + sum(opened)] == [True] * sum(opened), "it is one window"
 
 
 def test_stopped_it_says_nothing_more(tmp_path):

@@ -98,13 +98,13 @@ def test_the_build_to_take_follows_the_runtime(distribution, version, package):
 
 
 def test_a_device_that_is_not_there_one_that_may_not_be_opened_and_one_that_is_silent(tmp_path):
-    assert tpu_probe._absent(tmp_path).code == "device_absent"
+    assert tpu.absence(tmp_path)[0] == "device_absent"
     (tmp_path / "sys/class/apex/apex_0").mkdir(parents=True)
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/apex_0").touch()
-    assert tpu_probe._absent(tmp_path).code == "device_silent"
-    forbidden = tpu_probe._absent(tmp_path, lambda _seen, _root: False)
-    assert (forbidden.code, "group plugdev (USB) or apex (PCIe)" in forbidden.hint) == ("device_forbidden", True)
+    assert tpu.absence(tmp_path)[0] == "device_silent"
+    forbidden = tpu_probe.unusable(*tpu.absence(tmp_path, lambda _seen, _root: False))
+    assert (forbidden.code, "join the group plugdev" in forbidden.hint) == ("device_forbidden", True)
 
 
 def test_the_file_of_a_usb_device_is_found_by_its_numbers(tmp_path):
@@ -113,7 +113,7 @@ def test_the_file_of_a_usb_device_is_found_by_its_numbers(tmp_path):
     (folder / "busnum").write_text("2\n")
     (folder / "devnum").write_text("7\n")
     assert tpu._node(folder, tmp_path) == tmp_path / "dev/bus/usb/002/007"
-    assert tpu.may_open(f"usb:{folder}", tmp_path)
+    assert tpu.may_be_opened(f"usb:{folder}", tmp_path)
 
 
 @pytest.mark.parametrize(("need", "have"), [(14, 13), (13, 12)])

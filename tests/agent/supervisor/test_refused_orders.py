@@ -17,8 +17,12 @@ from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, 
 from tests.kit.site import DESIRED, Site, signed
 
 COMMAND = topics.command("dev-1")
-HOSTS = {"missing_object", "broker_limit"}
-"""Codes that the host itself gives."""
+HOSTS = {
+    *("missing_object", "broker_limit", "no_wheelhouse", "runtime_needs_glibc", "rollback_without_runtime"),
+    *("wrong_machine", "wrong_python", "glibc_too_old", "agent_too_old", "no_runtime", "runtime_too_old"),
+    *("accelerator_too_old", "not_enough_ram", "not_enough_disk"),
+}
+"""Codes that the host itself gives, or a device before it fetches."""
 
 WANTED = Desired("dev-1", 6, 1.0, (Assignment("m", "m@1.0.0", "cpu", describe(b"manifest"), "d-6"),))
 ROLLBACK = Command("dev-1", "c-1", "rollback", 1.0, "m", sequence=10)

@@ -6,6 +6,8 @@ import tarfile
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from skerry_agent.state.runtimes import PLACE, Place
 from skerry_agent.updater.errors import RefusedError
@@ -15,6 +17,13 @@ from skerry_agent.wire.runtimes import REQUIREMENTS
 from tests.kit.wheels import Wheel, requirements, tar_of, wheelhouse_of, wheelhouse_tar
 
 TINY = Wheel()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    job = job_of(tmp_path_factory.mktemp("whole"), wheelhouse_tar(TINY))
+    install(job, Room())
+    return job.folder
 
 
 def job_of(tmp_path, tar, *wheels, **fields):
@@ -138,3 +147,21 @@ def test_leftovers_of_an_installation_that_was_cut_off_are_removed(tmp_path):
 
 def test_a_place_names_its_folders():
     assert Place("aarch64", "cp311").tag == "cp311-aarch64"
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10_000), st.integers(0, 7))
+def test_a_bit_that_rots_anywhere_in_an_installation_is_noticed_and_never_an_error(installed, at, bit):
+    """Of RECORD it need not be: what it then says of no file is no harm."""
+    files = sorted(path for path in installed.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    path = files[at % len(files)]
+    data = path.read_bytes()
+    if not data:
+        return
+    rotten = bytearray(data)
+    rotten[at % len(data)] ^= 1 << bit
+    path.write_bytes(bytes(rotten))
+    try:
+        assert not is_installed(installed, b"{}") or path.name in {"RECORD", "REQUESTED", "INSTALLER"}
+    finally:
+        path.write_bytes(data)

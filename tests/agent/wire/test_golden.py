@@ -67,7 +67,7 @@ def _missing(pinned, today, path):
 
 OPEN_MAPS = {
     *("models", "outputs", "sqnr_db", "tools", "data_sha256", "buckets", "feedback"),
-    *("runtimes", "engines", "distributions"),
+    *("runtimes", "engines", "distributions", "values"),
 }
 
 

@@ -103,7 +103,9 @@ def test_a_card_gets_it_too(home, system, tmp_path):
     seen = extracted(path, tmp_path / "seen")
     done = subprocess.run(["sha256sum", "-c", "--strict", "--quiet", "SHA256SUMS"], cwd=seen / "skerry", check=False)
     assert done.returncode == 0
-    assert (home.devices / "edge-3" / "agent.toml").read_bytes() == (seen / "skerry" / "agent.toml").read_bytes()
+    own = home.devices / "edge-3"
+    assert set(modes(own)) == CLAIM, "a home would hold the wheels of fifty boards, and its backups too"
+    assert (own / "agent.toml").read_bytes() == (seen / "skerry" / "agent.toml").read_bytes()
 
 
 def test_a_configuration_alone_is_what_it_was(home, tmp_path):

@@ -1,5 +1,6 @@
 """first-boot.sh on a staged disk: what it makes, what it refuses in one line, and what a cut of the power leaves."""
 
+import fcntl
 import os
 import shutil
 import stat
@@ -214,6 +215,21 @@ def test_a_refusal_ends_the_kernels_command_line_too(board, tmp_path):
     damaged(boot / "skerry")
     assert first_boot(boot / "skerry", root).returncode == 1
     assert (boot / "cmdline.txt").read_text() == "a\n"
+
+
+def test_two_runs_at_once_are_one(board, tmp_path):
+    folder, root, run = board
+    with (folder / "first-boot.sh").open() as script:
+        fcntl.flock(script, fcntl.LOCK_EX)
+        assert "it runs already" in run().stdout
+    assert tree(root) == {}
+    assert run().returncode == 0
+
+
+def test_its_folder_may_have_any_name(tmp_path):
+    folder = image(tmp_path / "an image, 'of' $HOME")
+    done = first_boot(folder, tmp_path / "root", SKERRY_PYTHON=str(fake_python(tmp_path / "bin")))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_package_that_brings_the_environment_stays(board):

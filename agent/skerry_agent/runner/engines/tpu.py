@@ -8,14 +8,15 @@ import ctypes
 import importlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from skerry_agent.ports.edgetpu_devices import by_system
+
 LIBRARY = "libedgetpu.so.1"
-USB_IDS = {("1a6e", "089a"), ("18d1", "9302")}
-"""Vendor and product of the USB Accelerator, before and after it has its firmware (libedgetpu, driver/usb)."""
 _TYPES = {0: "pci", 1: "usb"}
 """edgetpu_device_type of edgetpu_c.h."""
 
@@ -91,14 +92,28 @@ def by_library(library: str) -> Found:
     return Found((version() or b"").decode(), tuple(names), library)
 
 
-def by_system(root: Path = Path("/")) -> list[str]:
-    """The devices that the kernel shows, below `root`: `apex_*` on PCIe, and the ids of the USB Accelerator."""
-    apex = sorted((root / "sys/class/apex").glob("apex_*"))
-    usb = sorted(p.parent for p in (root / "sys/bus/usb/devices").glob("*/idVendor") if _ids(p.parent) in USB_IDS)
-    return [*(f"pci:/dev/{path.name}" for path in apex), *(f"usb:{path}" for path in usb)]
+def not_loaded(words: str, library: str) -> tuple[str, str]:
+    """(code, the library that is lacking) of a libedgetpu that could not be loaded, by what the loader said.
+
+    It is not there; or it is, and of no use: for another architecture or C library, or without what it needs itself.
+    """
+    lacking = re.match(r"(\S+): cannot open shared object file", words)
+    if lacking is None:
+        return "driver_unfit", ""
+    return ("driver_absent", "") if lacking[1] == library else ("driver_unfit", lacking[1])
 
 
-def may_open(seen: str, root: Path = Path("/")) -> bool:
+def absence(root: Path = Path("/"), may_open: Callable[[str, Path], bool] | None = None) -> tuple[str, str]:
+    """(code, words) where libedgetpu finds no device: the kernel may show one that may not be opened, or is silent."""
+    seen = by_system(root)
+    if not seen:
+        return "device_absent", "no Edge TPU is connected"
+    if (may_open or may_be_opened)(seen[0], root):
+        return "device_silent", f"the Edge TPU {seen[0]} is connected, but libedgetpu does not find it"
+    return "device_forbidden", f"the Edge TPU {seen[0]} is connected, but this user may not open it"
+
+
+def may_be_opened(seen: str, root: Path = Path("/")) -> bool:
     """Whether this user may open a device that the kernel shows, by the mode of its file; one without a file it may."""
     kind, _, place = seen.partition(":")
     path = root / place.lstrip("/") if kind == "pci" else _node(Path(place), root)
@@ -112,10 +127,3 @@ def _node(device: Path, root: Path) -> Path | None:
     except (OSError, ValueError):
         return None
     return root / f"dev/bus/usb/{bus:03}/{number:03}"
-
-
-def _ids(device: Path) -> tuple[str, str]:
-    try:
-        return (device / "idVendor").read_text().strip(), (device / "idProduct").read_text().strip()
-    except OSError:
-        return "", ""

@@ -15,14 +15,13 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from skerry_agent.ports.bounded import run_bounded
+from skerry_agent.ports.lifetime import die_with_parent
 from skerry_agent.runner.engines import coral, tflite, tpu
 from skerry_agent.runner.engines.base import ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
@@ -136,7 +135,7 @@ def _ask(request: ProbeRequest, timeout_s: float) -> tuple[tpu.Found, Opened | N
         raise _not_loaded(request, words)
     found = msgspec.json.decode(said[0], type=tpu.Found)
     if not found.devices:
-        raise _absent()
+        raise unusable(*tpu.absence())
     return found, msgspec.json.decode(said[1], type=Opened) if said[1:] else None, words
 
 
@@ -149,12 +148,11 @@ def _crashed(request: ProbeRequest, signal: int, *, opened: bool) -> EngineError
 
 
 def _not_loaded(request: ProbeRequest, words: str) -> EngineError:
-    """Not there, or there and of no use: for another architecture or C library, or without what it needs itself."""
     what = f"cannot look for an Edge TPU: {words}"
-    lacking = re.match(r"(\S+): cannot open shared object file", words)
-    if lacking is not None and lacking[1] != request.library:
-        return unusable("driver_unfit", f"{what}, which {request.library} needs", package=lacking[1])
-    return unusable("driver_absent" if lacking is not None else "driver_unfit", what, package=_take(request))
+    code, lacking = tpu.not_loaded(words, request.library)
+    if lacking:
+        return unusable(code, f"{what}, which {request.library} needs", package=lacking)
+    return unusable(code, what, package=_take(request))
 
 
 def _take(request: ProbeRequest) -> str:
@@ -170,16 +168,6 @@ def _words(child: subprocess.CompletedProcess[str]) -> str:
         return ""
     lines = [line for line in child.stderr.splitlines() if line.strip()]
     return lines[-1][:_MAX_WORDS] if lines else f"exit {child.returncode}"
-
-
-def _absent(root: Path = Path("/"), may_open: Callable[[str, Path], bool] = tpu.may_open) -> EngineError:
-    """No device for the library; the kernel may see one that this process may not open, or that does not answer."""
-    seen = tpu.by_system(root)
-    if not seen:
-        return unusable("device_absent", "no Edge TPU is connected")
-    if may_open(seen[0], root):
-        return unusable("device_silent", f"the Edge TPU {seen[0]} is connected, but libedgetpu does not find it")
-    return unusable("device_forbidden", f"the Edge TPU {seen[0]} is connected, but this user may not open it")
 
 
 def _package(request: ProbeRequest) -> str:
@@ -231,6 +219,7 @@ def _say(message: Struct) -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     try:
         _child(msgspec.json.decode(sys.argv[1], type=ProbeRequest))
     except (OSError, ValueError, RuntimeError, ImportError, EngineError, InferenceError) as error:

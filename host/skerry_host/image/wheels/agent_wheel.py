@@ -6,6 +6,7 @@ The same agent gives the same bytes. Needs no network and no build backend; comp
 import base64
 import hashlib
 import io
+import re
 import zipfile
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
@@ -16,7 +17,8 @@ from skerry_host.image.wheels.wheelhouse import Wheel
 
 DISTRIBUTION, PACKAGE = "skerry-agent", "skerry_agent"
 _EPOCH = (2020, 1, 1, 0, 0, 0)
-_KEPT = ("METADATA", "entry_points.txt")
+_VERSION = re.compile(r'^__version__ = "([^"]+)"', re.MULTILINE)
+_VERSION_FIELD = re.compile(r"^Version: .*$", re.MULTILINE)
 
 
 def agent_wheel(extras: tuple[str, ...]) -> Wheel:
@@ -29,14 +31,24 @@ def agent_wheel(extras: tuple[str, ...]) -> Wheel:
     if found is None or found.origin is None:
         raise WheelError("the agent's package is not in a folder here", hint="install skerry-agent by pip")
     files = _package_files(Path(found.origin).parent)
-    version = installed.version
+    version = _version(files[f"{PACKAGE}/__init__.py"].decode())
     info = f"{PACKAGE}-{version}.dist-info"
-    files |= {f"{info}/{name}": text.encode() for name in _KEPT if (text := _read(installed, name))}
+    metadata = _VERSION_FIELD.sub(f"Version: {version}", _read(installed, "METADATA"), count=1)
+    files[f"{info}/METADATA"] = metadata.encode()
+    files[f"{info}/entry_points.txt"] = _read(installed, "entry_points.txt").encode()
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: skerry\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     content = _zipped(files, f"{info}/RECORD")
     unpacked = sum(map(len, files.values()))
     sha256 = hashlib.sha256(content).hexdigest()
     return Wheel(f"{PACKAGE}-{version}-py3-none-any.whl", sha256, unpacked, content=content, extras=extras)
+
+
+def _version(module: str) -> str:
+    """What the package says of itself: in a checkout, pip may have installed an older one."""
+    found = _VERSION.search(module)
+    if found is None:
+        raise WheelError("the agent's package says no version", hint="install skerry-agent again by pip")
+    return found[1]
 
 
 def _read(installed: Distribution, name: str) -> str:

@@ -32,6 +32,7 @@ LEFT_OUT = (
     "broker/*.conf",  # made anew at each start
     "broker/*.db",  # what the broker retained: the plane publishes it again
     "broker/*.log",
+    "wheels",  # fetched again when a board needs them
     "*/.tmp-*",
     ".tmp-*",
 )

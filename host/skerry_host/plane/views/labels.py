@@ -47,6 +47,7 @@ LABELS = {
     "sent": "sent",
     "kept_here": "kept by the board for itself",
     "superseded": "another order came",
+    "hours": "not a time window",
     "invalid_settings": "settings that do not fit together",
     "unknown_model": "no such model on the device",
     "port_in_use": "port in use",

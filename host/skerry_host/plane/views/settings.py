@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from skerry_agent.wire.settings import Difference, SettingsReport, is_kept, shown
+from skerry_agent.wire.settings import SettingsReport, is_kept, shown
 from skerry_host.plane.registry.records.settings import Wanted
 from skerry_host.plane.registry.records.twins import Twin
 
@@ -71,13 +71,8 @@ def _lines(wanted: Wanted, told: SettingsReport | None, keeps: tuple[str, ...]) 
         value = wanted.newest.values.get(key)
         should_be = shown(value) if key in wanted.newest.values else None
         if key in differences:
-            yield _difference(differences[key], should_be)
+            yield SettingLine(key, should_be, differences[key].running, differs=True, why=differences[key].why)
         elif told is not None:
             yield SettingLine(key, should_be, should_be, differs=False)
         else:
             yield SettingLine(key, should_be, None, differs=True, why=KEPT_HERE if is_kept(key, keeps) else "")
-
-
-def _difference(each: Difference, should_be: str | None) -> SettingLine:
-    running = shown(each.running) if each.running is not None else None
-    return SettingLine(each.key, should_be, running, differs=True, why=each.why)

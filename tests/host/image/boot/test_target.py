@@ -90,6 +90,7 @@ def test_an_empty_partition_becomes_a_seed_of_its_own(partition):
     seen = look(path)
     assert (seen / "user-data").read_text().startswith("#cloud-config\n")
     assert "instance-id: skerry-" in (seen / "meta-data").read_text()
+    assert not (seen / "network-config").exists(), "cloud-init takes the port that is connected"
 
 
 def test_another_image_takes_the_place_of_the_one_before(partition):

@@ -46,7 +46,9 @@ def home(tmp_path) -> Home:
     (made.root / "identity" / "root.key").write_text("a key of the fleet")
     (made.root / "identity" / "root.key").chmod(0o600)
     (made.root / "a setting of later").write_text("kept")
-    for name in ("serve.json", "serve.lock", "broker/mosquitto.db", "broker/mosquitto.log", "store/.tmp-1", ".tmp-2"):
+    (made.root / "wheels").mkdir()
+    names = ("serve.json", "serve.lock", "broker/mosquitto.db", "broker/mosquitto.log", "store/.tmp-1", ".tmp-2")
+    for name in (*names, "wheels/numpy-2.4.6-cp311-cp311-manylinux_2_27_aarch64.whl"):
         (made.root / name).write_text("of this moment")
     return made
 
