@@ -18,7 +18,19 @@ from skerry_agent.deployment.preparation import CRASH_PAUSE_S, seconds_left
 from skerry_agent.deployment.unit import Unit
 from skerry_agent.launch import files
 from skerry_agent.launch.start import own_folder
-from skerry_agent.launch.table import SUCCEEDED, Agent, Ended, Event, Healthy, Ordered, Record, Refused, Skipped, Trial
+from skerry_agent.launch.table import (
+    SUCCEEDED,
+    Agent,
+    Ended,
+    Event,
+    Healthy,
+    Ordered,
+    Record,
+    Refused,
+    Skipped,
+    Trial,
+    Withdrawn,
+)
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment
 from skerry_agent.ports.interfaces import Timer
@@ -104,7 +116,9 @@ class AgentUpgrade:
         self._wanted = order
         if self._order is not None and (order is None or order.deployment != self._order.deployment):
             self._drop()
-        if order is not None and not self.active and not self._has_ended(order):
+        if self._trial is not None and (order is None or order.deployment != self._trial.trial.deployment):
+            self._give_up_trial()
+        elif order is not None and not self.active and not self._has_ended(order):
             self._begin(order)
 
     def _has_ended(self, order: AgentOrder) -> bool:
@@ -117,8 +131,8 @@ class AgentUpgrade:
             self._end(SUCCEEDED)
             return
         deployment = self._deployment(order)
-        left_s, limit_s = seconds_left(deployment, self._context.clock.wall()), order.policy.deadline_s
-        self._after(left_s, lambda: self._end("timed_out", "deadline", f"not installed within {limit_s:g} s"))
+        remaining_s, limit_s = seconds_left(deployment, self._context.clock.wall()), order.policy.deadline_s
+        self._after(remaining_s, lambda: self._end("timed_out", "deadline", f"not installed within {limit_s:g} s"))
         self._enter("fetching")
         self._transfer = AgentTransfer(self._context, deployment, self._folder, self._fetched)
         self._transfer.start()
@@ -226,6 +240,12 @@ class AgentUpgrade:
         self.order(self._wanted)
         self._context.changed()
         return True
+
+    def _give_up_trial(self) -> None:
+        """The agent before this one comes back: at once, or where that cannot be written down by its deadline."""
+        if self._write(Withdrawn()):
+            log.info("this agent is withdrawn by the host, and the one before it starts")
+            self._end_for_another()
 
     def _write(self, event: Event) -> bool:
         """Change the record; False where the disk takes nothing, which is an issue until it does."""

@@ -279,6 +279,16 @@ def test_a_commit_that_the_disk_refuses_is_tried_again(tmp_path):
     assert site.outcome() == ("succeeded", "")
 
 
+@pytest.mark.parametrize("wanted", [None, AgentOrder("agent@9.2.0", describe(b"another"), "d2", 60.0)])
+def test_an_agent_on_trial_that_is_wanted_no_more_gives_way_at_once(tmp_path, wanted):
+    """An aborted rollout leaves the devices what they had."""
+    site = on_trial(tmp_path)
+    site.want_agent(1, AgentOrder("agent@9.1.0", describe(MANIFEST), "d1", 60.0))
+    assert site.ended == []
+    site.want_agent(2, wanted)
+    assert (site.ended, site.outcome(), site.record.current) == ([True], ("cancelled", "withdrawn"), Agent())
+
+
 def test_another_agent_than_the_candidate_gives_its_trial_up(tmp_path):
     """Its start could not be counted, or a person runs this one by hand."""
     site = Upgraded(tmp_path / "device", "", Record(1, trial=TRIAL))
