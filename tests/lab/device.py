@@ -277,7 +277,7 @@ def performed(work: Callable[[], Any]) -> Any:
         return refused.refusal
     except (TrustError, WireError) as error:
         return Refusal("rejected", error.code, str(error))
-    except OSError as error:
+    except (OSError, zipfile.BadZipFile) as error:
         return Refusal("failed", "disk", str(error))
 
 

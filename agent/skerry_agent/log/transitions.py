@@ -79,6 +79,8 @@ def _fields(step: Transition, deployment: Deployment | None, *, ended: bool) -> 
         fields |= {"release": served.release, "target": served.target}
     elif deployment is not None:
         fields |= {"release": deployment.release, "deployment": deployment.id, "target": deployment.target}
+        runtime = after.slots.candidate.runtime if after.slots.candidate is not None else None
+        fields |= {"runtime": runtime.name} if runtime is not None else {}
     fields["state"] = f"{before.state}->{after.state}" if before.state is not after.state else after.state.value
     if ended and deployment is not None:
         fields |= {"outcome": deployment.outcome, "reason": deployment.reason or None}

@@ -19,6 +19,8 @@ from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.targets import TargetName
 
 MANIFEST_FILE = "release.json"
+RUNTIME_FILE = "runtime.json"
+"""The signed manifest of the runtime that an export brings, where it brings one."""
 ID_PREFIX = "local-"
 
 
@@ -30,21 +32,27 @@ class InstallError(SkerryError):
 
 
 class Export(Struct, frozen=True):
-    """What lies in a folder: the signed manifest's bytes, and what it says, not yet verified."""
+    """What lies in a folder: the signed manifest's bytes, and what it says, not yet verified.
+
+    `runtime` is the signed manifest of a runtime, None where the folder has none.
+    """
 
     folder: Path
     raw: bytes
     release: Release
+    runtime: bytes | None = None
 
 
 def read_export(folder: Path) -> Export:
     """Read the manifest in a folder. Raises `InstallError` when there is none that could be one."""
     try:
         raw = read_regular(folder / MANIFEST_FILE, codec.MAX_MESSAGE_BYTES + 1)
-        return Export(folder, raw, codec.decode(codec.decode(raw, Envelope).payload, Release))
+        there = (folder / RUNTIME_FILE).exists()
+        runtime = read_regular(folder / RUNTIME_FILE, codec.MAX_MESSAGE_BYTES + 1) if there else None
+        return Export(folder, raw, codec.decode(codec.decode(raw, Envelope).payload, Release), runtime)
     except OSError as error:
         hint = "`skerry release export RELEASE --target T -o DIR` on the host writes one"
-        raise InstallError(f"{folder / MANIFEST_FILE}: {error.strerror}", hint=hint) from None
+        raise InstallError(f"{error.filename or folder / MANIFEST_FILE}: {error.strerror}", hint=hint) from None
     except WireError as error:
         raise InstallError(f"{folder / MANIFEST_FILE} is not a release: {error.message}") from None
 
@@ -68,4 +76,5 @@ def deployment_of(export: Export, targets: tuple[TargetName, ...], known: Deploy
         ordered_at=now,
         folder=str(export.folder.absolute()),
         after=(known.after or known.id) if known is not None else "",
+        runtime=describe(export.runtime) if export.runtime is not None else None,
     )

@@ -55,13 +55,22 @@ class RuntimeFolders:
         return self.root / runtime.folder
 
     def usable(self, runtime: SlotRuntime | None) -> bool:
-        """Whether a runner can be given it: it is there, and for this Python. The base environment's always is."""
-        return runtime is None or (self._place.tag in runtime.folder and self.folder(runtime).is_dir())
+        """Whether a runner can be given it: it is there, and for this Python. The base environment's always is.
+
+        So is one that a disk which gives no answer may have: its runner says what is wrong.
+        """
+        if runtime is None:
+            return True
+        try:
+            return self._place.tag in runtime.folder and self.folder(runtime).is_dir()
+        except OSError:
+            return True
 
     def manifest(self, sha256: str) -> Path | None:
-        """The signed manifest of that hash, where a runtime was installed by it."""
-        found = self.root.glob(f"{sha256[:16]}-*/{MANIFEST_FILE}")
-        return next(iter(found), None)
+        """The signed manifest of that hash, where a runtime was installed by it; else it is fetched."""
+        with contextlib.suppress(OSError):
+            return next(iter(self.root.glob(f"{sha256[:16]}-*/{MANIFEST_FILE}")), None)
+        return None
 
     def collect(self, keep: Iterable[str]) -> None:
         """Remove every runtime that is not in `keep`, and half-made ones, as far as the disk allows."""

@@ -4,6 +4,8 @@ Orders of the host are checked in `orders`; here nobody signs, whoever may use t
 export holds is verified like any other bundle, when it is installed.
 """
 
+from msgspec.structs import replace
+
 from skerry_agent import log
 from skerry_agent.deployment.unit import Unit
 from skerry_agent.machine import events
@@ -39,7 +41,12 @@ def install(unit: Unit, export: Export, blobs: BlobStore, now: float) -> Done:
         return Done(ok=False, detail=f"{unit.model} is busy with another deployment; try again when it has ended")
     try:
         order = deployment_of(export, unit.context.config.board.targets, unit.record.deployment, now)
+        current = unit.record.slots.current
+        if order.runtime is None and current is not None and current.runtime is not None:
+            order = replace(order, runtime=current.runtime.manifest)  # an export that brings none changes none
         blobs.keep(order.manifest.sha256, export.raw)
+        if order.runtime is not None and export.runtime is not None:
+            blobs.keep(order.runtime.sha256, export.runtime)
     except (InstallError, OSError) as error:
         return not_done(error)
     unit.order(order)

@@ -237,7 +237,7 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
         runs = _with_runtime(model.release, model.runtime)
         before = _with_runtime(model.previous, model.previous_runtime)
         gone = ", its runtime is gone: the base environment's stands in" if model.runtime_gone else ""
-        lines.append(f"{model.model}: {runs} ({_state(model)}{gone}), previous {before}")
+        lines.append(f"{model.model}: {safe(runs)} ({_state(model)}{gone}), previous {safe(before)}")
         if newest:
             p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
             rate = f"{newest.inferences_per_s:.1f} inferences/s{_energy(newest, model)}{_errors(model)}"
@@ -273,7 +273,7 @@ def _upgrade(upgrade: "UpgradeView") -> list[str]:
 
 
 def _with_runtime(release: str | None, runtime: str) -> str:
-    return f"{release} with runtime {safe(runtime)}" if release and runtime else release or "-"
+    return f"{release} with runtime {runtime}" if release and runtime else release or "-"
 
 
 def _state(model: "ModelView") -> str:
@@ -288,4 +288,4 @@ def _past(d: "DeploymentView") -> str:
     result = ": ".join(filter(None, (label(d.outcome or d.state), label(d.reason))))
     transfer = " ".join(filter(None, (d.transfer, size(d.bytes_received))))
     by = transports(d.transports)
-    return safe(f"{d.release} {result} ({transfer}{f' by {by}' if by else ''})")
+    return safe(f"{_with_runtime(d.release, d.runtime)} {result} ({transfer}{f' by {by}' if by else ''})")

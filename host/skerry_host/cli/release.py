@@ -149,10 +149,11 @@ def diff(old: str, new: str, as_json: bool) -> None:
     help="The folder to write.",
 )
 @click.option("--only-patches", is_flag=True, help="Leave out the full model, for devices that can patch.")
+@click.option("--runtime", default="", metavar="NAME@V", help="A runtime that goes with it [devices keep theirs].")
 @json_option
-def export_release(name: str, target: str, folder: Path, only_patches: bool, as_json: bool) -> None:
+def export_release(name: str, target: str, folder: Path, only_patches: bool, runtime: str, as_json: bool) -> None:
     """Export RELEASE to a folder or USB stick, for `skerry-agent install` on devices without a network."""
-    done = export(Store(open_home().store), name, target, folder, only_patches=only_patches)
+    done = export(Store(open_home().store), name, target, folder, only_patches=only_patches, runtime=runtime)
     text = f"{done.release} for {target}: {done.files} files, {size(done.bytes)}; next: skerry-agent install {folder}"
     emit(done, as_json, lambda: text)
 

@@ -12,7 +12,7 @@ from skerry_host.files import sync_folder, write_atomic
 from skerry_host.image.errors import ImageError
 from skerry_host.image.request import ImageFile
 
-_OWNED = ("wheels", "factory", "system", "steps.d")
+_OWNED = ("wheels", "factory", "system", "steps.d", "coral")
 """Folders that hold nothing but ours: what an image of before has left there goes."""
 
 

@@ -7,6 +7,7 @@ made of their answers.
 from collections.abc import Callable, Iterable
 
 from skerry_host.image import cloud_init, describe, factory, first_boot, steps, system, wheel_files
+from skerry_host.image.coral import parts as coral
 from skerry_host.image.errors import ImageError
 from skerry_host.image.request import ImageFile, ImageRequest
 
@@ -17,6 +18,7 @@ PARTS: tuple[Part, ...] = (
     wheel_files.files,
     system.files,
     factory.files,
+    coral.files,
     first_boot.files,
     cloud_init.files,
     steps.files,

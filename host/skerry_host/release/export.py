@@ -1,5 +1,7 @@
 """Exports a release to a folder or USB stick: the signed manifest as `release.json`, and files named by their sha256.
 
+With a runtime also that, its signed manifest as `runtime.json`.
+
 A device treats it like what comes over the network, so nothing is signed or made here.
 """
 
@@ -13,9 +15,10 @@ from skerry_agent.wire.routes import EMPTY_SHA256
 from skerry_agent.wire.targets import with_fallback
 from skerry_host.files import write_atomic
 from skerry_host.release.errors import ReleaseError
+from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.store import Store
 
-MANIFEST_FILE = "release.json"
+MANIFEST_FILE, RUNTIME_FILE = "release.json", "runtime.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +31,32 @@ class Exported:
     bytes: int
 
 
-def export(store: Store, name: str, target: str, folder: Path, *, only_patches: bool = False) -> Exported:
+def export(
+    store: Store, name: str, target: str, folder: Path, *, only_patches: bool = False, runtime: str = ""
+) -> Exported:
     """Write what a device needs to install the bundle of `target`, in full or by a patch from whatever it has.
 
     With an edgetpu bundle goes the cpu one, for a device whose Edge TPU is missing when the stick is plugged in.
-    `only_patches` leaves the full model out, for devices that hold an earlier release. The manifest is written last: a
-    stick that was pulled too early has none. Raises `ReleaseError`, `StoreError`, `OSError`.
+    `only_patches` leaves the full model out, for devices that hold an earlier release. `runtime` goes with it, for
+    every machine and Python that it is for. The release's manifest is written last: a stick that was pulled too early
+    has none. Raises `ReleaseError`, `StoreError`, `OSError`.
     """
     release, envelope = store.release(name), store.envelope(name)
     refs = {ref.sha256: ref for ref in _refs(release, target, only_patches=only_patches)}
+    manifests = {MANIFEST_FILE: envelope}
+    if runtime:
+        runtimes = RuntimeStore(store)
+        houses = runtimes.of_kind(runtime, "runtime").wheelhouses
+        refs |= {house.artifact.sha256: house.artifact for house in houses}
+        manifests = {RUNTIME_FILE: runtimes.envelope(runtime), **manifests}
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / RUNTIME_FILE).unlink(missing_ok=True)  # of an export before, which would go with this release
     for sha256 in refs:
         write_atomic(folder / sha256, store.get(sha256))
-    write_atomic(folder / MANIFEST_FILE, envelope)
-    size = len(envelope) + sum(ref.size for ref in refs.values())
-    return Exported(release.name, target, len(refs) + 1, size)
+    for file, data in manifests.items():
+        write_atomic(folder / file, data)
+    size = sum(map(len, manifests.values())) + sum(ref.size for ref in refs.values())
+    return Exported(release.name, target, len(refs) + len(manifests), size)
 
 
 def _refs(release: Release, target: str, *, only_patches: bool) -> list[BlobRef]:

@@ -6,12 +6,18 @@ from msgspec.structs import replace
 from skerry_agent.machine import events
 from skerry_agent.machine.records import SlotRuntime
 from skerry_agent.ports.jobs import PlanJob, Refusal, Staged, StageJob
-from skerry_agent.state.runtimes import MANIFEST_FILE, PLACE, RUNTIMES
+from skerry_agent.state.install import read_export
+from skerry_agent.state.runtimes import MANIFEST_FILE, PLACE, RUNTIMES, RuntimeFolders
+from skerry_agent.supervisor.device_orders import install
 from skerry_agent.supervisor.report import model_report
-from skerry_agent.wire import topics
+from skerry_agent.wire import codec, topics
 from skerry_agent.wire.blobs import describe
-from tests.kit.unit import Device, order
+from skerry_agent.wire.envelope import Envelope, Signature
+from skerry_agent.wire.manifest import Artifact, Bundle, Release
+from tests.kit.unit import SPEC, Device, order
+from tests.kit.updater import PROVENANCE, QUALITY
 
+MODEL_FILE = Artifact("m.tflite", "model", describe(b"m"))
 MANIFEST = b"signed manifest of a runtime"
 RUNTIME = SlotRuntime("litert@2.4.0", f"{describe(MANIFEST).sha256[:16]}-{PLACE.tag}", describe(MANIFEST))
 
@@ -132,9 +138,47 @@ def test_a_runtime_of_another_python_is_not_given_to_a_runner(device):
 
 
 def test_only_runtimes_that_no_slot_names_are_collected(tmp_path):
-    from skerry_agent.state.runtimes import RuntimeFolders
-
     for name in (RUNTIME.folder, "old-cp311-x86_64", ".half.tmp"):
         (tmp_path / RUNTIMES / name).mkdir(parents=True)
     RuntimeFolders(tmp_path / RUNTIMES).collect([RUNTIME.folder])
     assert [path.name for path in (tmp_path / RUNTIMES).iterdir()] == [RUNTIME.folder]
+
+
+class NoAnswer(RuntimeFolders):
+    """On a disk that gives no answer."""
+
+    def folder(self, runtime):
+        raise OSError(5, "Input/output error")
+
+
+def test_a_disk_that_gives_no_answer_makes_no_runtime_gone_and_ends_no_agent(tmp_path):
+    folders = NoAnswer(tmp_path)
+    assert folders.usable(RUNTIME)
+    assert RuntimeFolders(tmp_path / "nothing").manifest("0" * 64) is None
+
+
+def test_a_stick_brings_its_runtime_and_without_one_the_device_keeps_its_own(device, tmp_path):
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    release = Release(1, "m", "1.0.0", 1, (Bundle("cpu", (MODEL_FILE,), (SPEC,), (SPEC,)),), QUALITY, PROVENANCE)
+    envelope = Envelope("t", codec.encode(release), (Signature("k", b"s"),))
+    (stick / "release.json").write_bytes(codec.encode(envelope))
+    blobs = device.unit.context.blobs
+    assert install(device.unit, read_export(stick), blobs, 1.0).ok
+    assert device.deployment.runtime is None, "the base environment's"
+    (stick / "runtime.json").write_bytes(MANIFEST)
+    device.unit.handle(events.Withdrawn())
+    assert install(device.unit, read_export(stick), blobs, 1.0).ok
+    assert device.deployment.runtime == describe(MANIFEST)
+    assert blobs.path(describe(MANIFEST).sha256).read_bytes() == MANIFEST
+
+
+def test_a_stick_without_a_runtime_changes_none(device, tmp_path):
+    device.upgrade("1.0.0", 1)
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    release = Release(1, "m", "1.1.0", 2, (Bundle("cpu", (MODEL_FILE,), (SPEC,), (SPEC,)),), QUALITY, PROVENANCE)
+    envelope = Envelope("t", codec.encode(release), (Signature("k", b"s"),))
+    (stick / "release.json").write_bytes(codec.encode(envelope))
+    assert install(device.unit, read_export(stick), device.unit.context.blobs, 1.0).ok
+    assert device.deployment.runtime == describe(MANIFEST)

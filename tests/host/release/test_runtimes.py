@@ -16,13 +16,16 @@ from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.runtimes import REQUIREMENTS, older_glibc
 from skerry_agent.wire.wheel_names import parse_wheel_name
+from skerry_host.release import keys
 from skerry_host.release.errors import ReleaseError
+from skerry_host.release.export import export
 from skerry_host.release.runtime_store import RuntimeStore
 from skerry_host.release.runtimes import RuntimeRequest, create_runtime
 from skerry_host.release.sign import Ed25519Signer
 from skerry_host.release.store import Store
 from skerry_host.release.wheel_place import Place
 from skerry_host.release.wheelhouse import WheelhouseError, pack
+from tests.kit.home import add_release, make_home
 from tests.kit.wheels import Wheel, requirements, write_wheels
 
 HERE = Place("aarch64", "cp311")
@@ -271,3 +274,19 @@ def test_versions_of_glibc_are_numbers():
     assert older_glibc("2.9", "2.28")
     assert not older_glibc("2.36", "2.4")
     assert not older_glibc("", "2.28")
+
+
+def test_a_stick_brings_the_runtime_with_the_release_and_one_of_before_does_not_stay(tmp_path):
+    home = make_home(tmp_path / "home")
+    add_release(home, "1.0.0", b"model")
+    store = Store(home.store)
+    folder = write_wheels(tmp_path / "wheels", TINY)
+    request = RuntimeRequest((folder,), "litert", "2.4.0", place=HERE)
+    made = create_runtime(request, store, keys.load(home.keys, "release"), "now")
+    stick = tmp_path / "stick"
+    export(store, "fashion@1.0.0", "cpu", stick, runtime="litert@2.4.0")
+    assert (stick / "runtime.json").read_bytes() == RuntimeStore(store).envelope("litert@2.4.0")
+    tar = made.manifest.wheelhouses[0].artifact
+    assert describe((stick / tar.sha256).read_bytes()) == tar
+    export(store, "fashion@1.0.0", "cpu", stick)
+    assert not (stick / "runtime.json").exists()

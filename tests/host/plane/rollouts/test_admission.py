@@ -9,10 +9,12 @@ from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.registry.records import devices, rollouts
+from skerry_host.plane.rollouts.forecast import forecast
 from skerry_host.plane.rollouts.intake import RolloutRequest, admission, fitting_targets, start_rollout
 from skerry_host.plane.views.admission import admission_lines
 from skerry_host.plane.views.gather import rollout_view
 from skerry_host.release.fitting import fit
+from skerry_host.release.store import Store
 from tests.kit.device import FakeDevice
 from tests.kit.home import add_release
 from tests.kit.rollouts import Rig
@@ -129,6 +131,20 @@ def test_where_the_engine_of_the_preferred_target_is_missing_the_next_is_taken(r
     )
     found = fit(release, ("onnx", "cpu"), rig_reported(rig, NEW))
     assert found.target == "cpu"
+
+
+def test_the_forecast_counts_what_is_kept_beside_a_bundle_for_an_accelerator(rig):
+    release = _of(add_release(rig.home, "3.0.0", b"model"), "edgetpu", "cpu")
+    (tpu, cpu) = release.bundles
+    compiled = replace(tpu.model, blob=Store(rig.home.store).put(b"compiled model"))
+    release = replace(release, bundles=(replace(tpu, artifacts=(compiled, tpu.artifacts[1])), cpu))
+    every = {a.blob.sha256: a.blob.size for bundle in release.bundles for a in bundle.artifacts}
+    device = Device("dev-1", "coral", targets=("edgetpu", "cpu"))
+    for facts, expected in ((NEW, sum(every.values())), (None, sum(a.blob.size for a in release.bundles[0].artifacts))):
+        fits = fit(release, device.targets, rig_reported(rig, facts))
+        with rig.registry.read() as session:
+            (row,) = forecast(session, rig.store, release, [(device, fits)])
+        assert (row.target, row.bytes_expected) == ("edgetpu", expected)
 
 
 def rig_reported(rig, facts):
