@@ -97,7 +97,13 @@ def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool,
                 tags = tuple(devices.find(session, name).tags)
             images.keep()
     shown, install = without_password(broker), provisioning.install_command(hardware)
-    data = {"id": name, "board": hardware.name, "tags": sorted(tags), "folder": str(folder), "broker": shown}
+    data: dict[str, Any] = {
+        "id": name,
+        "board": hardware.name,
+        "tags": sorted(tags),
+        "folder": str(folder),
+        "broker": shown,
+    }
     until = {"claim": claim.name, "expires": claim.expires} if claim else {}
     lines = _provisioned(name, folder, install, claim, shown)
     if order.complete:
@@ -191,7 +197,12 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
                     place = images.place(folder, board)
                     images.write(place, provisioning.claim_files(home, place, image))
             images.keep()
-    data = {"claim": made.name, "count": made.count, "expires": made.expires, "folders": list(map(str, folders))}
+    data: dict[str, Any] = {
+        "claim": made.name,
+        "count": made.count,
+        "expires": made.expires,
+        "folders": list(map(str, folders)),
+    }
     lines = _claimed(made, folders)
     if order.complete:
         lines[-2:-1] = _on_each_board(order, images)

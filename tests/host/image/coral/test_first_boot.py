@@ -66,7 +66,7 @@ def test_an_interpreter_that_does_not_start_is_refused_in_one_line_and_nothing_i
     done = boot(folder, root)
     last = done.stdout.splitlines()[-1]
     assert done.returncode == 1
-    assert last.startswith("skerry first boot: refused: python: the interpreter of this image ")
+    assert last.startswith("skerry-first-boot: refused: python: the interpreter of this image ")
     assert why in last
     assert list((root / "opt").glob("skerry*")) == []
     assert not (root / "etc/skerry/agent.toml").exists()
