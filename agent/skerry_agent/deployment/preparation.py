@@ -7,6 +7,8 @@ machine. The trial that follows has its own limits.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.transfer import Transfer, runtime_order, spare_target
 from skerry_agent.machine import events
@@ -124,7 +126,7 @@ def _spare(answer: Staged, deployment: Deployment) -> Spare | None:
 
 def _spare_bundle(deployment: Deployment) -> str:
     """The folder of a spare bundle: as if it had been ordered itself."""
-    return f"{deployment.manifest.sha256[:16]}-{TARGETS[deployment.target].fallback or deployment.target}"
+    return bundle_name(replace(deployment, target=TARGETS[deployment.target].fallback or deployment.target))
 
 
 def _made_of(answer: Answer, deployment: Deployment, bundle: str) -> Event:

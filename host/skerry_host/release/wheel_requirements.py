@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from packaging.markers import Environment
+from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 
 from skerry_agent.wire.runtimes import REQUIREMENTS
@@ -68,7 +68,7 @@ def _logical_lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def _environment(place: Place, extra: str = "") -> Environment:
+def _environment(place: Place, extra: str = "") -> dict[str, str]:
     """What markers are evaluated for."""
     version = f"3.{place.python[3:]}"
     return {
@@ -90,7 +90,11 @@ def _environment(place: Place, extra: str = "") -> Environment:
 def _needs(wheel: Wheel, place: Place, extras: Iterable[str] = ()) -> list[Requirement]:
     """What a wheel needs on a machine and Python, with some of its extras."""
     environments = [_environment(place, extra) for extra in ("", *extras)]
-    return [need for need in wheel.requires if need.marker is None or any(map(need.marker.evaluate, environments))]
+    return [each for each in wheel.requires if each.marker is None or _holds(each.marker, environments)]
+
+
+def _holds(marker: Marker, environments: Iterable[dict[str, str]]) -> bool:
+    return any(marker.evaluate(environment) for environment in environments)
 
 
 def unresolved(wheels: Sequence[Wheel], place: Place) -> Iterator[str]:
