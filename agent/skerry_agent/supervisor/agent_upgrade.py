@@ -75,6 +75,7 @@ class AgentUpgrade:
         self._trial: AgentTrial | None = None
         self._timers: list[Timer] = []
         self._cancel_updater: Callable[[], None] = _nothing
+        self._was_linked = False
 
     def start(self) -> None:
         """Take up where the record stands: on trial, or at rest."""
@@ -189,14 +190,19 @@ class AgentUpgrade:
     # -- the switch ----------------------------------------------------------------------------------------------------
 
     def _switch_at_rest(self, ready: AgentReady) -> None:
-        """Not while a model is being deployed, or settings are on trial: that would be cut off."""
+        """Not while a model is being deployed, or settings are on trial: that would be cut off.
+
+        Nor while a connection that there was is away: the new agent would be blamed for that.
+        """
         order = self._order
         if order is None:
             return
         serving = tuple(sorted(name for name, unit in self._units.items() if serves(unit)))
         agent = Agent(ready.folder, order.release, ready.version)
-        trial = Trial(agent, order.deployment, order.deadline_s, self._context.link.connected, serving)
-        if self._busy() or not self._write(Ordered(trial)):
+        connected = self._context.link.connected
+        trial = Trial(agent, order.deployment, order.deadline_s, connected, serving)
+        away = self._was_linked and not connected
+        if away or self._busy() or not self._write(Ordered(trial)):
             self._after(REST_POLL_S, lambda: self._switch_at_rest(ready))
             return
         log.info("the agent ends, so that another one can start", release=order.release, version=ready.version)
@@ -276,6 +282,7 @@ class AgentUpgrade:
 
     def link_up(self) -> None:
         """The broker is there (again)."""
+        self._was_linked = True
         if self._transfer is not None:
             self._transfer.link_up()
 
