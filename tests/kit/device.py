@@ -41,6 +41,7 @@ from skerry_agent.wire.twin import (
     Reported,
     SlotReport,
 )
+from skerry_agent.wire.upgrades import UpgradeReport
 
 WINDOW = 8
 AGENT = "fake 1.0"
@@ -164,6 +165,7 @@ class Kept:
     manifest_schema: int = 1
     settings: SettingsReport | None = None
     facts: DeviceFacts | None = None
+    upgrade: UpgradeReport | None = None
 
 
 class FakeDevice:
@@ -239,6 +241,7 @@ class FakeDevice:
             manifest_schema=self.kept.manifest_schema,
             settings=self.kept.settings,
             facts=self.kept.facts,
+            upgrade=self.kept.upgrade,
         )
         self.publish(topics.reported(self.id), codec.encode(reported), retain=True)
 
