@@ -119,9 +119,10 @@ class EmulatedBoard:
         shutil.copytree(image, self.root / BOOT[1:])
 
     def start_agent(self) -> None:
-        """Start the agent as its service does, but for systemd's part."""
+        """Start the agent as its service does, whenever it has ended; systemd's other parts are left out."""
         with self.log.open("ab") as log:
-            command = [*self._board(), "env", f"STATE_DIRECTORY={STATE}", AGENT, "run", "--config", CONFIG]
+            agent = f"STATE_DIRECTORY={STATE} {AGENT} run --config {CONFIG}"
+            command = [*self._board(), "sh", "-c", f"while :; do {agent}; sleep 2; done"]
             self.agent = subprocess.Popen(command, stdout=log, stderr=log)
 
     def status(self) -> dict[str, Any]:

@@ -37,7 +37,17 @@ def own_folder() -> Path:
 
 
 def launch(arguments: list[str]) -> None:
-    """Become the agent that is to run these arguments; returns where that is the one whose code this is."""
+    """Become the agent that is to run these arguments; returns where that is the one whose code this is.
+
+    Whatever goes wrong here, the agent of the base environment runs.
+    """
+    try:
+        _launch(arguments)
+    except Exception as error:  # noqa: BLE001 - see above
+        sys.stderr.write(f"the agent of the base environment runs, because {type(error).__name__}: {error}\n")
+
+
+def _launch(arguments: list[str]) -> None:
     folder = agents_of(arguments)
     if folder is None or os.environ.get(CHOICE) == "base" or BASE_PATH in os.environ:
         return
@@ -101,9 +111,19 @@ def agents_of(arguments: list[str]) -> Path | None:
     names = [os.fsdecode(said[1])] if said else [*os.environ.get("STATE_DIRECTORY", "").split(":"), "state"]
     for name in filter(None, names):
         folder = config.resolve().parent / name / FOLDER
-        if any((folder / copy).exists() for copy in ("record.json", "record.second.json")):
+        if any(_may_be_there(folder / copy) for copy in ("record.json", "record.second.json")):
             return folder
     return None
+
+
+def _may_be_there(path: Path) -> bool:
+    """One that the disk cannot tell of now is looked for again by whoever reads it."""
+    try:
+        return path.exists()
+    except PermissionError:  # another user's: a command for people says so itself
+        return False
+    except OSError:
+        return True
 
 
 def _is_taken(state: Path) -> bool:

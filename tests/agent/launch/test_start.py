@@ -67,6 +67,13 @@ def test_a_link_to_agent_toml_leads_where_the_agent_looks(device, tmp_path):
     assert start.agents_of(["run", "--config", str(link / "agent.toml")]) == device / "elsewhere" / "agents"
 
 
+def test_whatever_goes_wrong_in_the_launcher_the_base_environment_s_agent_runs(device, capsys):
+    (device / "agent.toml").unlink()
+    (device / "agent.toml").mkdir()
+    start.launch(["run", "--config", str(device / "agent.toml") + "\0"])
+    assert capsys.readouterr().err.startswith("the agent of the base environment runs, because ValueError")
+
+
 def test_an_agent_is_put_before_the_base_environment_and_taken_off_again(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", "/given")
     monkeypatch.delenv(start.BASE_PATH, raising=False)
