@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 
 RASPBERRY_PI_OS = "datasource_list: [NoCloud, None]\ndatasource:\n  NoCloud:\n    seedfrom: file:///boot/firmware/\n"
 """As its package rpi-cloud-init-mods has it; the slash at the end is for the older cloud-init of Debian 12."""
-AWAIT = "for _ in $(seq 50); do {} && break; sleep 1; done\n"
+AWAIT = "for _ in $(seq 80); do {} && break; sleep 1; done\n"
 
 
 @pytest.fixture
@@ -64,7 +64,9 @@ def test_by_the_kernels_command_line_and_the_service_enrols(home, disk):
 
 
 STARTED = (
-    AWAIT.format("cloud-init status | grep -q 'done\\|error'") + "cat /root/mine; systemctl is-active skerry-agent"
+    AWAIT.format("[ -f /var/lib/cloud/instance/boot-finished ]")
+    + AWAIT.format("systemctl is-active --quiet skerry-agent")
+    + "cat /root/mine; systemctl is-active skerry-agent"
 )
 
 
