@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from tests.kit.programs import ROOT
 
 FOLDER = ROOT / "requirements"
-LOCKS = sorted(path.name for path in FOLDER.glob("*.txt"))
+LOCKS = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.txt"))
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}( \\)?")
 MACHINES = [
     {
@@ -75,6 +75,10 @@ ASKED = {
         *map(Requirement, project("pyproject.toml")["build-system"]["requires"]),
     ],
     "coral.txt": wanted("agent/pyproject.toml", "coral"),
+    **{
+        f"boards/{extra}.txt": [*wanted("agent/pyproject.toml", "updater", extra), Requirement("pip")]
+        for extra in ("litert", "onnx", "camera")
+    },
 }
 
 

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
@@ -25,7 +25,7 @@ from skerry_agent.wire.inputs import InputSourceSpec
 from skerry_agent.wire.names import DeviceId, ModelName
 from skerry_agent.wire.plain_text import cleaned
 from skerry_agent.wire.settings import ALWAYS, issue_of, may_be_kept, parse_listen
-from skerry_agent.wire.targets import CPU, TARGETS, TargetName
+from skerry_agent.wire.targets import CPU, TARGETS, TargetName, known_target
 
 Seconds = Annotated[float, Meta(gt=0)]
 MAX_SOCKET_PATH = 107
@@ -326,6 +326,7 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
         raise ConfigError(f"{path} cannot be read: {'; '.join(error.issues)}") from None
     try:
         place = {"folder": str(path.resolve().parent), "file": str(path), "issue": None, "before": None, "own": None}
+        data, strange = _without_strange_targets(data)
         config = codec.convert({"device": {}, **data, **place}, AgentConfig)
     except WireError as error:
         raise ConfigError(f"{path}: {'; '.join(error.issues)}") from None
@@ -337,7 +338,26 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
     except WireError as error:
         raise ConfigError(f"{path}: broker.url: {error.message}", hint=error.hint) from None
     unknown = [*_unknown(data, to_builtins(config)), *_kept_in_vain(config)]
-    return replace(config, issue=f"{path}: unknown keys, ignored: {', '.join(unknown)}") if unknown else config
+    said = [f"unknown keys, ignored: {', '.join(unknown)}"] if unknown else []
+    said += [f"unknown targets, ignored: {', '.join(strange)}"] if strange else []
+    return replace(config, issue=f"{path}: {'; '.join(said)}") if said else config
+
+
+def _without_strange_targets(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The file without targets that only a newer agent knows, unless it has no other; and what they are.
+
+    A board that goes back to an older agent must not stop for what a newer one has brought.
+    """
+    board = data.get("board")
+    if not isinstance(board, dict):
+        return data, []
+    targets = board.get("targets")
+    if not isinstance(targets, list) or not all(isinstance(word, str) for word in targets):
+        return data, []
+    known = [word for word in targets if known_target(word) is not None]
+    if not known or len(known) == len(targets):
+        return data, []
+    return {**data, "board": {**board, "targets": known}}, [word for word in targets if word not in known]
 
 
 def _kept_in_vain(config: AgentConfig) -> Iterator[str]:

@@ -16,7 +16,7 @@ from skerry_agent.config import AgentConfig, ConfigError, ModelSection, issues_o
 from skerry_agent.machine.settings import Overlay
 from skerry_agent.ports.clock import has_time_zone
 from skerry_agent.state.settings import read_settings
-from skerry_agent.wire import settings
+from skerry_agent.wire import broker_url, settings
 from skerry_agent.wire.inputs import CameraSource, DirectorySource, InputSourceSpec
 
 RESULTS, SAMPLES = "results", "samples"
@@ -76,7 +76,7 @@ def value_of(config: AgentConfig, key: str) -> Any:
     if settings.find(key) is None:
         return None
     if key == "broker_url":
-        return config.broker.url
+        return broker_url.without_password(config.broker.url)
     if not model:
         return getattr(config.agent, name)
     section = config.model(model)
@@ -100,10 +100,17 @@ def _put(own: AgentConfig, values: Mapping[str, Any]) -> AgentConfig:
         model, name = settings.split(key)
         typed = msgspec.convert(value, setting.kind)
         (models.setdefault(model, {}) if model else agent)[name] = typed
-    url = agent.pop("broker_url", own.broker.url)
+    url = _with_credentials(agent.pop("broker_url"), own.broker.url) if "broker_url" in agent else own.broker.url
     sections = {**own.models, **{name: _section(own.model(name), each) for name, each in models.items()}}
     broker, section = replace(own.broker, url=url), replace(own.agent, **agent)
     return replace(own, broker=broker, agent=section, models=sections)
+
+
+def _with_credentials(url: str, own: str) -> str:
+    """An address with the user and password that agent.toml has in its own: agents before had them there."""
+    credentials = own.partition("://")[2].rpartition("@")[0]
+    scheme, _, place = url.partition("://")
+    return f"{scheme}://{credentials}@{place}" if credentials else url
 
 
 def _section(section: ModelSection, values: dict[str, Any]) -> ModelSection:

@@ -18,7 +18,7 @@ opt=$root/opt etc=$root/etc/skerry units=$root/etc/systemd/system
 done_file=$etc/.image
 
 say() {
-    line="skerry first boot: $*"
+    line="skerry-first-boot: $*"
     echo "$line"
     [ -z "$root" ] || return 0
     { echo "$line" >>"$here/first-boot.log"; } 2>/dev/null || :
@@ -97,7 +97,7 @@ find_python() {
         case $seen in *" ${found% *} ("*) ;; *) seen="$seen ${found% *} (${found#* } bits)" ;; esac
         for version in $PYTHONS; do
             if [ "$found" = "$version 64" ]; then
-                python=$each tag=cp$(echo "$version" | tr -d .)
+                python=$each tag=cp$(echo "$version" | tr -d .) used=$version
                 return
             fi
         done
@@ -152,7 +152,7 @@ make_environment() {
     for old in "$opt"/skerry-*-cp*; do
         [ ! -d "$old" ] || [ "$old" = "$made" ] || [ "$old" = "$opt/$before" ] || rm -rf "$old"
     done
-    say "environment: $opt/skerry, Python ${tag#cp}, agent $("$opt/skerry/bin/skerry-agent" --version)"
+    say "environment: $opt/skerry, Python $used, agent $("$opt/skerry/bin/skerry-agent" --version)"
 }
 
 # A module that dies by a signal names it: a wheel may hold instructions that this processor has not.
@@ -181,11 +181,13 @@ give_up() {
 put_configuration() {
     mkdir -p "$etc"
     chmod 0700 "$etc"
+    other=
     sed -e 's|^state_dir = "state".*|state_dir = "/var/lib/skerry"|' -e 's|^factory = "factory".*|factory = "/usr/share/skerry/factory"|' \
         "$here/agent.toml" >"$etc/agent.toml.new"
     chmod 0600 "$etc/agent.toml.new"
     if [ -f "$etc/agent.toml" ] && ! cmp -s "$etc/agent.toml" "$etc/agent.toml.new"; then
         put "$etc/agent.toml" "$etc/agent.toml.before" 0600
+        other="; the one of before, with what was added to it, is agent.toml.before"
     fi
     mv -f "$etc/agent.toml.new" "$etc/agent.toml"
     for file in trust.json fleet-ca.pem claim.pem claim.key credentials; do
@@ -196,7 +198,7 @@ put_configuration() {
             rm -f "$etc/$file"
         fi
     done
-    say "configuration: $etc"
+    say "configuration: $etc$other"
 }
 
 put_factory() {

@@ -305,3 +305,23 @@ def test_files_of_an_api_are_beside_the_configuration(path):
     assert {"cam.example", "edge-7"} <= {*access.names}
     assert config.model("fashion").access.issue() is None
     assert not config.api_access("other").addresses
+
+
+@pytest.mark.parametrize(
+    ("targets", "known", "issue"),
+    [
+        ('["npu", "cpu"]', ("cpu",), "unknown targets, ignored: npu"),
+        ('["edgetpu", "cpu"]', ("edgetpu", "cpu"), None),
+    ],
+)
+def test_a_target_that_only_a_newer_agent_knows_is_reported_and_does_not_stop_the_board(path, targets, known, issue):
+    path.write_text(GOOD.replace("[board]", f"[board]\ntargets = {targets}"))
+    config = load(path)
+    assert config.board.targets == known
+    assert (issue or "") in (config.issue or "")
+
+
+def test_a_board_without_any_target_that_is_known_is_refused(path):
+    path.write_text(GOOD.replace("[board]", '[board]\ntargets = ["npu"]'))
+    with pytest.raises(ConfigError, match=r"board\.targets"):
+        load(path)

@@ -87,6 +87,14 @@ def test_where_the_host_has_moved_the_device_since_the_broker_of_before_is_not_m
     assert overlay.effective(moved, replace(kept, moved=True)).broker.url == "mqtt://there"
 
 
+def test_the_user_and_password_of_the_file_go_along_to_another_broker_and_are_never_shown():
+    before = replace(own(), broker=BrokerSection("mqtt://edge:hunter2@here"))
+    after = overlay.overlaid(before, {"broker_url": "mqtt://there:1884"})
+    assert after.broker.url == "mqtt://edge:hunter2@there:1884"
+    assert overlay.value_of(before, "broker_url") == "mqtt://here"
+    assert overlay.value_of(after, "broker_url") == "mqtt://there:1884"
+
+
 def test_a_device_that_enrols_is_set_no_broker_without_tls():
     config = replace(own(), device=DeviceSection(), broker=BrokerSection("mqtts://here", ca_file="ca.pem"))
     config = replace(config, enrolment=EnrolmentSection("mqtts://here:8884"))

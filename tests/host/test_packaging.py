@@ -12,9 +12,16 @@ import pytest
 from tests.kit.programs import ROOT
 
 LOOK = """
+import sys
 from skerry_host.boards import boards_folder
 from skerry_host.cli.demo import demo
 recipe = next(param.default for param in demo.params if param.name == "recipe")
+from skerry_host.firmware import firmware_file
+from skerry_host.image.wheels.choose import lock_file
+from skerry_host.systems import list_systems
+for path in (*map(lock_file, ("litert", "onnx", "camera")), firmware_file("image", "first-boot.sh")):
+    assert str(path).startswith(sys.path[1]), path
+assert list_systems()
 print(recipe, (recipe / "recipe.toml").is_file(), boards_folder(), sep="\\n")
 """
 
@@ -32,7 +39,9 @@ def installed(tmp_path):
     return site
 
 
-def test_an_installed_host_finds_the_demo_and_the_boards_without_a_checkout(installed, tmp_path):
+def test_an_installed_host_finds_the_demo_the_boards_and_what_images_are_made_of_without_a_checkout(
+    installed, tmp_path
+):
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(
         [sys.executable, "-c", LOOK], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

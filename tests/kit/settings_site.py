@@ -15,6 +15,7 @@ from skerry_agent.state.slots import write_bundle
 from skerry_agent.supervisor.loop import Supervisor
 from skerry_agent.supervisor.settings_keeper import SettingsKeeper
 from skerry_agent.wire import codec, envelope, topics
+from skerry_agent.wire.broker_url import parse
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.settings import SettingsOrder, SettingsReport
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
@@ -34,6 +35,11 @@ class MovableLink(FakeLink):
         self.place, self.reachable, self.up = place, {HERE, THERE, STRANGE}, lambda: None
         self.connected = False
         self.places: list[str] = []
+        self.old_way = ""
+
+    @property
+    def broker(self):
+        return parse(self.old_way or self.place)
 
     def relocate(self, broker, *, metered):
         self.place, self.metered = str(broker), metered

@@ -72,8 +72,10 @@ def _model(config: AgentConfig, folder: Path, *, beside: bool) -> DeviceCheck:
     slot = record.slots.current
     if slot is None:
         return DeviceCheck(name, ok=True, detail="no release yet")
-    if beside and exclusive(record.slots.current):
-        return DeviceCheck(name, ok=True, detail="not run: its accelerator is in use")
+    if beside and exclusive(slot):
+        if slot.spare is None:
+            return DeviceCheck(name, ok=True, detail="not run: its accelerator is in use")
+        slot = slot.on_spare()
     try:
         found = ModelTest(config, folder.name, slot).run()
         lacking = not found.ok and found.detail.partition(":")[0] in PROBLEMS

@@ -30,13 +30,15 @@ def keep_settings(keeper: SettingsKeeper, supervisor: Supervisor, clock: Clock, 
         supervisor.leave_broker()
         clock.after(GOODBYE_S, relocate)
 
+    def has_left() -> bool:
+        """Whether the link that is used leads where it shall: a device that moves may be back on its old way."""
+        return not leaving and link.broker == supervisor.config.broker_address
+
     def proofs(keys: set[str]) -> list[Proof]:
         units = supervisor.units
         touched = sorted(models_of(keys) & set(units))
         runners: list[Proof] = [Serves(units[each], clock, feeds=feeds(each, keys)) for each in touched]
-        hears: list[Proof] = (
-            [HostHears(link, supervisor.report_now, lambda: not leaving)] if takes_connection(keys) else []
-        )
+        hears: list[Proof] = [HostHears(link, supervisor.report_now, has_left)] if takes_connection(keys) else []
         return [Settled(clock), *hears, *runners]
 
     def busy(keys: set[str]) -> bool:

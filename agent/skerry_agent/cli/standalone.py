@@ -36,7 +36,7 @@ def single_instance(config: AgentConfig) -> Iterator[None]:
 def recorded_status(config: AgentConfig) -> LocalStatus:
     """What the journals of a device say; nothing serves."""
     from skerry_agent.launch import files  # noqa: PLC0415 - `run` imports this module, and needs neither
-    from skerry_agent.supervisor.agent_upgrade import report_of  # noqa: PLC0415
+    from skerry_agent.supervisor.upgrade_words import report_of  # noqa: PLC0415
 
     state, now, factory = config.state_dir, time.time(), FactoryFolder(config.factory_dir)
     folders = sorted({path.parent for path in (state / "models").glob("*/journal.json*")})

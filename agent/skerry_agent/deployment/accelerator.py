@@ -33,9 +33,17 @@ Look = Callable[[Answer], None]
 class NoAccelerator:
     """Of a board without one."""
 
-    change = ""
-    issue: str | None = None
     now: Accelerator | None = None
+
+    @property
+    def change(self) -> str:
+        """What is another one than when it last worked; empty where nothing is, or it never did."""
+        return ""
+
+    @property
+    def issue(self) -> str | None:
+        """What the host is to know of it."""
+        return None
 
     def begin(self) -> None:
         """Find out what can be found out in the background."""
@@ -86,7 +94,7 @@ class EdgeTpu(NoAccelerator):
         return changes(good, self.now) if good is not None and self.now is not None else ""
 
     @property
-    def issue(self) -> str | None:  # type: ignore[override]
+    def issue(self) -> str | None:
         """What has changed, until some time after it works again."""
         if not self._changed_text:
             return None
@@ -154,8 +162,9 @@ def library(root: Path = Path("/"), places: Iterable[str] | None = None) -> str:
 
 
 def _places() -> Iterator[str]:
-    """Where the loader looks, as ld.so(8) has it."""
+    """Where the loader looks, as ld.so(8) has it; before the system's folders, where an image puts a driver."""
     yield from filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))
+    yield "/opt/skerry-lib"
     triplet = f"{os.uname().machine}-linux-gnu"
     for folder in (f"lib/{triplet}", "lib64", "lib"):
         yield from (f"/usr/local/{folder}", f"/{folder}", f"/usr/{folder}")

@@ -65,7 +65,7 @@ def change(folder: Path, event: Event) -> Step:
 
 def started(folder: Path) -> Step:
     """Count a start. What cannot be counted is not tried: then it is the current agent that runs."""
-    present = frozenset(_present(folder))
+    present = frozenset(_present(folder, read(folder)[0]))
     try:
         return change(folder, Started(present))
     except OSError:
@@ -89,11 +89,17 @@ def is_agent(path: Path) -> bool:
     return (path / "skerry_agent" / "__main__.py").is_file()
 
 
-def _present(folder: Path) -> Iterator[str]:
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            if is_agent(path):
-                yield path.name
+def _present(folder: Path, record: Record) -> Iterator[str]:
+    """Of the agents that a record names those that are there. One that the disk cannot tell of now is tried."""
+    trial = record.trial.agent if record.trial is not None else None
+    for agent in (record.current, record.previous, trial):
+        if agent is not None and agent.folder:
+            try:
+                there = is_agent(folder / agent.folder)
+            except OSError:
+                there = True
+            if there:
+                yield agent.folder
 
 
 @contextlib.contextmanager

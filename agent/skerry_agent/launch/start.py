@@ -26,6 +26,7 @@ BASE_PATH = "SKERRY_BASE_PYTHONPATH"
 CHOICE = "SKERRY_AGENT"
 """`base` here: the agent of the base environment runs, whatever the record says; for a person who repairs."""
 STOP_S = 30.0
+LOCK_S = 0.5
 _STATE_DIR = re.compile(rb'(?m)^\s*state_dir\s*=\s*["\']([^"\'\n\0]+)["\']')
 _PDEATHSIG = 1
 
@@ -36,10 +37,22 @@ def own_folder() -> Path:
 
 
 def launch(arguments: list[str]) -> None:
-    """Become the agent that is to run these arguments; returns where that is the one whose code this is."""
+    """Become the agent that is to run these arguments; returns where that is the one whose code this is.
+
+    Whatever goes wrong here, the agent of the base environment runs.
+    """
+    try:
+        _launch(arguments)
+    except Exception as error:  # noqa: BLE001 - see above
+        sys.stderr.write(f"the agent of the base environment runs, because {type(error).__name__}: {error}\n")
+
+
+def _launch(arguments: list[str]) -> None:
     folder = agents_of(arguments)
-    if folder is None or os.environ.get(CHOICE) == "base" or own_folder().parent == folder.resolve():
+    if folder is None or os.environ.get(CHOICE) == "base" or BASE_PATH in os.environ:
         return
+    if arguments[:1] == ["run"] and _is_taken(folder.parent):
+        return  # an agent runs there: this one will say so, and its start is no start
     from skerry_agent.launch import files, watch
     from skerry_agent.launch.table import BASE
 
@@ -97,10 +110,40 @@ def agents_of(arguments: list[str]) -> Path | None:
         said = None
     names = [os.fsdecode(said[1])] if said else [*os.environ.get("STATE_DIRECTORY", "").split(":"), "state"]
     for name in filter(None, names):
-        folder = config.absolute().parent / name / FOLDER
-        if any((folder / copy).exists() for copy in ("record.json", "record.second.json")):
+        folder = config.resolve().parent / name / FOLDER
+        if any(_may_be_there(folder / copy) for copy in ("record.json", "record.second.json")):
             return folder
     return None
+
+
+def _may_be_there(path: Path) -> bool:
+    """One that the disk cannot tell of now is looked for again by whoever reads it."""
+    try:
+        return path.exists()
+    except PermissionError:  # another user's: a command for people says so itself
+        return False
+    except OSError:
+        return True
+
+
+def _is_taken(state: Path) -> bool:
+    """Whether an agent holds the state folder's lock; one that just ends is given a moment."""
+    import fcntl
+
+    ends = time.monotonic() + LOCK_S
+    descriptor = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > ends:
+                    return True
+                time.sleep(0.05)
+            else:
+                return False
+    finally:
+        os.close(descriptor)
 
 
 def _config(arguments: list[str]) -> str:

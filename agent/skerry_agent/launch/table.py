@@ -16,7 +16,7 @@ MOST_ATTEMPTS = 3
 MOST_STARTS = 5
 """Starts in a row of a committed agent, none of which lasted until it was settled."""
 
-ROLLED_BACK, SUCCEEDED = "rolled_back", "succeeded"
+ROLLED_BACK, SUCCEEDED, CANCELLED = "rolled_back", "succeeded", "cancelled"
 
 
 class Agent(NamedTuple):
@@ -109,11 +109,15 @@ class Skipped(NamedTuple):
     detail: str
 
 
+class Withdrawn(NamedTuple):
+    """The host wants the candidate no more."""
+
+
 class Late(NamedTuple):
     """The candidate was not healthy by its deadline."""
 
 
-Event = Ordered | Refused | Started | Waits | Healthy | Died | Skipped | Late
+Event = Ordered | Refused | Started | Waits | Healthy | Died | Skipped | Withdrawn | Late
 
 
 class Step(NamedTuple):
@@ -206,9 +210,9 @@ def _give_up(record: Record, event: Started, reason: str, detail: str) -> Step:
     return _start_current(_failed(record, reason, detail), event)
 
 
-def _failed(record: Record, reason: str, detail: str) -> Record:
+def _failed(record: Record, reason: str, detail: str, outcome: str = ROLLED_BACK) -> Record:
     trial = candidate(record)
-    ended = Ended(trial.deployment, trial.agent.release, ROLLED_BACK, reason, detail)
+    ended = Ended(trial.deployment, trial.agent.release, outcome, reason, detail)
     return record._replace(trial=None, ended=ended, starts=0)
 
 
@@ -216,6 +220,10 @@ def _late(record: Record, _event: Late) -> Step:
     trial = candidate(record)
     detail = f"not healthy within {trial.deadline_s:g} s: {trial.waiting or 'it said nothing'}"
     return Step(_failed(record, "agent_not_healthy", detail))
+
+
+def _withdrawn(record: Record, _event: Withdrawn) -> Step:
+    return Step(_failed(record, "withdrawn", "the host wants it no more", CANCELLED))
 
 
 def _skipped(record: Record, event: Skipped) -> Step:
@@ -250,11 +258,13 @@ TABLE: dict[tuple[str, type], Handler] = {  # type: ignore[type-arg]
     ("rest", Late): _nothing,
     ("rest", Died): _nothing,
     ("rest", Skipped): _nothing,
+    ("rest", Withdrawn): _nothing,
     ("rest", Waits): _nothing,
     ("trial", Started): _try,
     ("trial", Healthy): _commit,
     ("trial", Late): _late,
     ("trial", Died): _died,
     ("trial", Skipped): _skipped,
+    ("trial", Withdrawn): _withdrawn,
     ("trial", Waits): _waits,
 }

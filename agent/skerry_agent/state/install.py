@@ -63,7 +63,7 @@ def deployment_of(export: Export, targets: tuple[TargetName, ...], known: Deploy
     `known` is the model's latest deployment: the host's order that this one comes after is not taken up again.
     Raises `InstallError` when the export has no bundle for the board.
     """
-    offered = [bundle.target for bundle in export.release.bundles]
+    offered = [bundle.target for bundle in export.release.offered]
     target = next((target for target in targets if target in offered), None)
     if target is None:
         there, here = ", ".join(offered), ", ".join(targets)

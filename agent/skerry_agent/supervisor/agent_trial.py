@@ -4,6 +4,7 @@ Every model that served serves, a connection that there was is there again, and 
 deadline it has not: the launcher's watcher ends an agent that hangs or lacks something for too long.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from skerry_agent.deployment.context import DeviceContext
@@ -17,6 +18,8 @@ STEADY_S = 3.0
 TELL_S = 5.0
 """What is lacking is written down so often at most, for the report of a trial that fails."""
 MOST_CHARS = 300
+MOST_SENT = 64
+"""So many reports may be on their way at a time: one is sent each second, and a link may be slow."""
 
 
 class AgentTrial:
@@ -30,7 +33,7 @@ class AgentTrial:
     ) -> None:
         self.trial, self.lacking = trial, "it has just started"
         self._context, self._units, self._judged = context, units, judged
-        self._sent: int | None = None
+        self._sent: deque[int] = deque(maxlen=MOST_SENT)
         self._confirmed = not trial.linked
         self._steady_since: float | None = None
         self._told, self._told_at = "", context.clock.monotonic()
@@ -38,11 +41,12 @@ class AgentTrial:
 
     def reported(self, token: int | None) -> None:
         """A reported state was sent; None while there is no connection."""
-        self._sent = token
+        if token is not None:
+            self._sent.append(token)
 
     def acked(self, token: int) -> None:
         """The broker has taken a message."""
-        self._confirmed = self._confirmed or token == self._sent
+        self._confirmed = self._confirmed or token in self._sent
 
     def _look(self) -> None:
         now = self._context.clock.monotonic()

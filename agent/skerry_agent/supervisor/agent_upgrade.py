@@ -7,9 +7,7 @@ agent. Whether that is healthy it says itself (`agent_trial`). Decides nothing a
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import get_args
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from skerry_agent import log
@@ -18,32 +16,35 @@ from skerry_agent.deployment.preparation import CRASH_PAUSE_S, seconds_left
 from skerry_agent.deployment.unit import Unit
 from skerry_agent.launch import files
 from skerry_agent.launch.start import own_folder
-from skerry_agent.launch.table import SUCCEEDED, Agent, Ended, Event, Healthy, Ordered, Record, Refused, Skipped, Trial
+from skerry_agent.launch.table import (
+    SUCCEEDED,
+    Agent,
+    Ended,
+    Event,
+    Healthy,
+    Ordered,
+    Record,
+    Refused,
+    Skipped,
+    Trial,
+    Withdrawn,
+)
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.ports.jobs import AgentReady, Answer, InstallAgent, Refusal
-from skerry_agent.state.disk import DiskError, os_error_text, read_record, write_record
+from skerry_agent.state.disk import os_error_text
 from skerry_agent.state.runtimes import PLACE
+from skerry_agent.supervisor import order_log
 from skerry_agent.supervisor.agent_transfer import AgentTransfer
 from skerry_agent.supervisor.agent_trial import AgentTrial, serves
-from skerry_agent.wire.policies import Outcome
+from skerry_agent.supervisor.order_log import OrderLog
+from skerry_agent.supervisor.upgrade_words import issue_of, report_of
 from skerry_agent.wire.upgrades import AgentOrder, UpgradeReport, UpgradeState
 
-ORDER_FILE = "order.json"
 MOST_INSTALLS = 3
 """So often an installation may be cut off, by want of memory or of power, before its order has failed."""
 REST_POLL_S, SETTLED_S = 1.0, 60.0
-STANDING = frozenset({"agent_keeps_dying", "agent_gone"})
-"""Reasons for which the device does not run the agent that it once committed: an issue until the next upgrade."""
-
-
-class OrderLog(Struct, frozen=True):
-    """What is kept of the order that is being carried out."""
-
-    deployment: str
-    ordered_at: float
-    installs: int = 0
 
 
 class AgentUpgrade:
@@ -74,6 +75,7 @@ class AgentUpgrade:
         self._trial: AgentTrial | None = None
         self._timers: list[Timer] = []
         self._cancel_updater: Callable[[], None] = _nothing
+        self._was_linked = False
 
     def start(self) -> None:
         """Take up where the record stands: on trial, or at rest."""
@@ -104,7 +106,9 @@ class AgentUpgrade:
         self._wanted = order
         if self._order is not None and (order is None or order.deployment != self._order.deployment):
             self._drop()
-        if order is not None and not self.active and not self._has_ended(order):
+        if self._trial is not None and (order is None or order.deployment != self._trial.trial.deployment):
+            self._give_up_trial()
+        elif order is not None and not self.active and not self._has_ended(order):
             self._begin(order)
 
     def _has_ended(self, order: AgentOrder) -> bool:
@@ -112,26 +116,16 @@ class AgentUpgrade:
         return ended is not None and ended.deployment == order.deployment
 
     def _begin(self, order: AgentOrder) -> None:
-        self._order, self._log = order, self._logged(order)
+        self._order, self._log = order, order_log.known(self._folder, order, self._context.clock.wall())
         if self._own == f"{order.manifest.sha256[:16]}-{PLACE.tag}":
             self._end(SUCCEEDED)
             return
         deployment = self._deployment(order)
-        left_s, limit_s = seconds_left(deployment, self._context.clock.wall()), order.policy.deadline_s
-        self._after(left_s, lambda: self._end("timed_out", "deadline", f"not installed within {limit_s:g} s"))
+        remaining_s, limit_s = seconds_left(deployment, self._context.clock.wall()), order.policy.deadline_s
+        self._after(remaining_s, lambda: self._end("timed_out", "deadline", f"not installed within {limit_s:g} s"))
         self._enter("fetching")
         self._transfer = AgentTransfer(self._context, deployment, self._folder, self._fetched)
         self._transfer.start()
-
-    def _logged(self, order: AgentOrder) -> OrderLog:
-        """What is known of an order from before a restart; else it is new."""
-        try:
-            known = read_record(self._folder / ORDER_FILE, OrderLog)
-        except DiskError:
-            known = None
-        if known is not None and known.deployment == order.deployment:
-            return known
-        return OrderLog(order.deployment, self._context.clock.wall())
 
     def _deployment(self, order: AgentOrder) -> Deployment:
         return Deployment(
@@ -163,10 +157,8 @@ class AgentUpgrade:
         if self._log.installs >= MOST_INSTALLS:
             self._end("failed", "agent_install", f"the installation was cut off {self._log.installs} times")
             return
-        self._log = replace(self._log, installs=self._log.installs + 1)
         try:
-            files.make(self._folder)
-            write_record(self._folder / ORDER_FILE, self._log)
+            self._log = order_log.counted(self._folder, self._log)
         except OSError as error:  # what cannot be counted is not begun
             self._end("failed", "disk", os_error_text(error))
             return
@@ -198,14 +190,19 @@ class AgentUpgrade:
     # -- the switch ----------------------------------------------------------------------------------------------------
 
     def _switch_at_rest(self, ready: AgentReady) -> None:
-        """Not while a model is being deployed, or settings are on trial: that would be cut off."""
+        """Not while a model is being deployed, or settings are on trial: that would be cut off.
+
+        Nor while a connection that there was is away: the new agent would be blamed for that.
+        """
         order = self._order
         if order is None:
             return
         serving = tuple(sorted(name for name, unit in self._units.items() if serves(unit)))
         agent = Agent(ready.folder, order.release, ready.version)
-        trial = Trial(agent, order.deployment, order.deadline_s, self._context.link.connected, serving)
-        if self._busy() or not self._write(Ordered(trial)):
+        connected = self._context.link.connected
+        trial = Trial(agent, order.deployment, order.deadline_s, connected, serving)
+        away = self._was_linked and not connected
+        if away or self._busy() or not self._write(Ordered(trial)):
             self._after(REST_POLL_S, lambda: self._switch_at_rest(ready))
             return
         log.info("the agent ends, so that another one can start", release=order.release, version=ready.version)
@@ -226,6 +223,12 @@ class AgentUpgrade:
         self.order(self._wanted)
         self._context.changed()
         return True
+
+    def _give_up_trial(self) -> None:
+        """The agent before this one comes back: at once, or where that cannot be written down by its deadline."""
+        if self._write(Withdrawn()):
+            log.info("this agent is withdrawn by the host, and the one before it starts")
+            self._end_for_another()
 
     def _write(self, event: Event) -> bool:
         """Change the record; False where the disk takes nothing, which is an issue until it does."""
@@ -279,6 +282,7 @@ class AgentUpgrade:
 
     def link_up(self) -> None:
         """The broker is there (again)."""
+        self._was_linked = True
         if self._transfer is not None:
             self._transfer.link_up()
 
@@ -312,14 +316,8 @@ class AgentUpgrade:
     @property
     def issues(self) -> tuple[str, ...]:
         """What is wrong with the agent on this device."""
-        ended = self._record.ended
-        wanted = self._wanted is not None and ended is not None and self._has_ended(self._wanted)
-        if ended is None or ended.outcome == SUCCEEDED or not (wanted or ended.reason in STANDING):
-            return tuple(filter(None, (self._issue,)))
-        word = ended.outcome.replace("_", " ")
-        what = f"{ended.reason}: agent: {ended.release} was {word}" if ended.outcome != "failed" else ""
-        line = f"{what or f'{ended.reason}: agent: {ended.release} failed'}: {ended.detail}"
-        return tuple(filter(None, (self._issue, line)))
+        wanted = self._wanted.deployment if self._wanted is not None else ""
+        return tuple(filter(None, (self._issue, issue_of(self._record, wanted))))
 
     def report(self) -> UpgradeReport | None:
         """For twin and status; None of a device whose agent was never upgraded."""
@@ -352,26 +350,6 @@ class AgentUpgrade:
         record, damage = files.read(self._folder)
         if not self.active and not damage:
             files.collect(self._folder, record, self._own)
-
-
-def report_of(record: Record, own: str, now: UpgradeReport | None = None) -> UpgradeReport | None:
-    """What a record says, with what is under way before what has ended."""
-    agents = [agent for agent in (record.current, record.trial and record.trial.agent) if agent]
-    runs = next((agent.release for agent in agents if agent.folder == own), "")
-    if now is not None:
-        return replace(now, runs=runs)
-    ended = record.ended
-    if ended is None:
-        return UpgradeReport(runs=runs) if runs else None
-    outcome = ended.outcome if ended.outcome in get_args(Outcome) else None  # an agent of another version wrote it
-    return UpgradeReport(
-        ended.deployment,
-        ended.release,
-        outcome=outcome,  # type: ignore[arg-type]
-        reason=ended.reason,
-        detail=ended.detail,
-        runs=runs,
-    )
 
 
 def _own_name(folder: Path) -> str:

@@ -167,6 +167,11 @@ class DeviceLink:
         return self._old or self._link
 
     @property
+    def broker(self) -> BrokerUrl | None:
+        """The broker of the link that is used; None before there is one. The old way may lead to another than meant."""
+        return self._used.address if self._used is not None else None
+
+    @property
     def connected(self) -> bool:
         """Whether there is a connection that may be used."""
         used = self._used

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable
 
 from skerry_agent.config import AgentConfig
-from skerry_agent.ports.interfaces import Processes, Runner, RunnerListener
+from skerry_agent.ports.interfaces import AcceleratorLook, Processes, Runner, RunnerListener
 from skerry_agent.ports.jobs import Answer, Payload, Refusal, UpdaterJob, Verified, VerifyMessage
 from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.state import backup_copies
@@ -75,6 +75,10 @@ class WatchedKeys:
             answer(result)
 
         return self._processes.run_updater(job, answered)
+
+    def look_at_accelerator(self, answer: Callable[[AcceleratorLook], None]) -> None:
+        """Look at it."""
+        self._processes.look_at_accelerator(answer)
 
     def _keep(self) -> None:
         if not self._kept:

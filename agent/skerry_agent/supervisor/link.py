@@ -52,6 +52,7 @@ class MqttLink:
         self.connection = 0
         self.problem: LinkProblem | None = None
         self.keepalive_s = KEEPALIVE_S
+        self.address = address
         self._will = will
         self._backoff = backoff or Backoff()
         self._answer_s, self._ack_s = answer_s, ACK_S * answer_s / ANSWER_S

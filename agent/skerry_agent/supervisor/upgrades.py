@@ -28,6 +28,7 @@ class Upgrades:
         self.enabled: Callable[[], None] | None = None
         self.own: str | None = None
         self.work: AgentUpgrade | None = None
+        self._was_linked = False
         self._context, self._units, self._busy = context, units, busy
 
     def start(self) -> None:
@@ -41,6 +42,8 @@ class Upgrades:
 
             self.work = AgentUpgrade(self._context, self._units, self.enabled, self._busy, self.own)
             self.work.start()
+            if self._was_linked:
+                self.work.link_up()
 
     def order(self, order: AgentOrder | None) -> None:
         """What the host wants now; None where the agent is to stay what it is."""
@@ -51,6 +54,7 @@ class Upgrades:
 
     def link_up(self) -> None:
         """The broker is there (again)."""
+        self._was_linked = True
         if self.work is not None:
             self.work.link_up()
 

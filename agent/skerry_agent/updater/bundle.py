@@ -44,7 +44,7 @@ def stage(job: StageJob, trust: Trust, room: Room, tools: Tools = OWN) -> Staged
 
 def _make_spare(bundle: Bundle, job: StageJob, given: tuple[Release, Room]) -> str:
     """The model of the spare bundle, if it could be made: what cannot be had of it does not stop a deployment."""
-    spare = next((each for each in given[0].bundles if each.target == job.spare), None)
+    spare = next((each for each in given[0].offered if each.target == job.spare), None)
     if spare is None:
         return ""
     have = job.have | {a.blob.sha256: str(Path(job.bundle_dir) / a.name) for a in bundle.artifacts}

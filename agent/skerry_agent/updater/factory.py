@@ -26,7 +26,7 @@ def find_factory(job: FactoryJob, trust: Trust) -> Answer:
     if manifest.model != job.model:
         return Refusal("rejected", "wrong_release", f"it is of model {manifest.model}, not {job.model}")
     whole, faults = [], []
-    for target in (bundle.target for wanted in job.targets for bundle in manifest.bundles if bundle.target == wanted):
+    for target in (bundle.target for wanted in job.targets for bundle in manifest.offered if bundle.target == wanted):
         bundle = named_by_content(manifest.bundle(target))
         wrong = [a.role for a in bundle.artifacts if not has_hash(Path(job.folder) / a.name, a.blob.sha256)]
         if not wrong:

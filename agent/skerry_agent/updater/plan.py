@@ -28,7 +28,7 @@ def plan(job: PlanJob, trust: Trust, room: Room) -> Planned:
     """
     manifest = read_manifest(job.manifest_file, job.release, trust)
     bundle = manifest.bundle(job.target)
-    spare = next((each for each in manifest.bundles if each.target == job.spare), None)
+    spare = next((each for each in manifest.offered if each.target == job.spare), None)
     _check_admitted(bundle, job, trust, spared=spare is not None)
     have = {sha256 for sha256, file in job.have.items() if has_hash(Path(file), sha256)}
     wanted, patched = _wanted(bundle, job, (manifest, have, room))

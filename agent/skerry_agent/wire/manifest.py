@@ -6,15 +6,16 @@ Schema version 1 or 2: `wire.schemas` says when. Holds data only; signing is `sk
 
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
+from skerry_agent.wire import codec
 from skerry_agent.wire.admission import Needs
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.drift import DriftBaseline
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import FileName, ModelName, ReleaseName, Sha256, Version, release_name
 from skerry_agent.wire.postprocess import Postprocess as Postprocess  # noqa: PLC0414  (who has a manifest has it)
-from skerry_agent.wire.targets import TargetName
+from skerry_agent.wire.targets import TargetName, TargetWord, known_target
 
 PATCH_FORMAT: Final = 2
 """The newest version of the patch format that this code applies; it applies all earlier ones, too."""
@@ -265,11 +266,18 @@ class Provenance(Struct, frozen=True):
     data_sha256: dict[str, Sha256] = {}
 
 
+class _Named(Struct, frozen=True):
+    """All that is read of a bundle whose target may be unknown."""
+
+    target: TargetWord
+
+
 class Release(Struct, frozen=True):
     """An immutable `model@version`: one bundle per target, quality, provenance and patches from earlier releases.
 
     `patches` are of format version 1, for agents that know no other; `newer_patches`, which such agents ignore, of
-    later ones.
+    later ones. Likewise `newer_bundles` are for targets that came after `targets.TARGETS`: an agent reads those that it
+    knows, and takes another bundle where it knows none.
     """
 
     schema: Literal[1, 2]
@@ -282,6 +290,13 @@ class Release(Struct, frozen=True):
     patches: tuple[PatchRef, ...] = ()
     notes: str = ""
     newer_patches: tuple[PatchRef, ...] = ()
+    newer_bundles: Annotated[tuple[Raw, ...], Meta(max_length=8)] = ()
+
+    @property
+    def offered(self) -> tuple[Bundle, ...]:
+        """Its bundles, as far as this code knows their targets. Raises `WireError` for one that is malformed."""
+        named = [(raw, codec.decode(bytes(raw), _Named).target) for raw in self.newer_bundles]
+        return (*self.bundles, *(codec.decode(bytes(raw), Bundle) for raw, word in named if known_target(word)))
 
     def patches_up_to(self, patch_format: int) -> tuple[PatchRef, ...]:
         """The patches for an agent whose newest version of the patch format is `patch_format`."""
@@ -295,10 +310,11 @@ class Release(Struct, frozen=True):
 
     def bundle(self, target: str) -> Bundle:
         """The bundle of a target; raises `WireError` that lists those there are."""
-        for bundle in self.bundles:
+        offered = self.offered
+        for bundle in offered:
             if bundle.target == target:
                 return bundle
-        there = ", ".join(b.target for b in self.bundles)
+        there = ", ".join(b.target for b in offered)
         raise WireError(
             f"release {self.name}", [f"has no bundle for target {target} (it has {there})"], code="no_bundle"
         )

@@ -1,15 +1,22 @@
 """The targets that a bundle can be made for: one `Target` each, and the table of all. Nothing else spells their names.
 
 In messages and on disk a target is its name. An unknown one is refused when it is parsed, like any other value that is
-out of range.
+out of range; except where it says what somebody else has (`TargetWord`): another's target is no reason not to hear him.
+
+A target that comes after these three has its bundles in `Release.newer_bundles`, which agents of before ignore, so that
+one release is for boards of both; and each board takes the first of its own targets that a release has.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from skerry_agent.wire.engines import EngineName
 
 TargetName = Literal["cpu", "edgetpu", "onnx"]
+TargetWord = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}\Z")]
+"""The name of a target that this code may not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,11 @@ EDGETPU = Target("edgetpu", ".tflite", fallback="cpu", exclusive=True, engine="e
 ONNX = Target("onnx", ".onnx", engine="onnxruntime")
 
 TARGETS: dict[TargetName, Target] = {target.name: target for target in (CPU, EDGETPU, ONNX)}
+
+
+def known_target(word: str) -> TargetName | None:
+    """A target's name, if this code knows it."""
+    return next((name for name in TARGETS if name == word), None)
 
 
 def with_fallback(name: str) -> tuple[str, ...]:

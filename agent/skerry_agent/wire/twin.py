@@ -20,7 +20,7 @@ from skerry_agent.wire.policies import Transfer as Transfer  # noqa: PLC0414
 from skerry_agent.wire.policies import TransferPolicy as TransferPolicy  # noqa: PLC0414
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.settings import SettingsOrder, SettingsReport
-from skerry_agent.wire.targets import TargetName
+from skerry_agent.wire.targets import TargetName, TargetWord
 from skerry_agent.wire.upgrades import AgentOrder, UpgradeReport
 
 StateName = Literal["idle", "fetching", "verifying", "staged", "probation", "committed", "rolling_back"]
@@ -111,13 +111,13 @@ class SlotReport(Struct, frozen=True):
     """
 
     release: ReleaseName
-    target: TargetName
+    target: TargetWord
     manifest_sha256: Sha256
     model_sha256: Sha256
     runtime: str = ""
     runtime_sha256: str = ""
     runtime_gone: bool = False
-    beside: TargetName | None = None
+    beside: TargetWord | None = None
 
 
 class DeploymentReport(Struct, frozen=True):
@@ -176,7 +176,7 @@ class Reported(Struct, frozen=True):
     generation: Count
     agent: str
     board: str
-    targets: tuple[TargetName, ...]
+    targets: tuple[TargetWord, ...]
     models: dict[str, ModelReport] = {}
     issues: tuple[str, ...] = ()
     patch_format: Count = 1

@@ -14,7 +14,7 @@ from skerry_host import dates
 from skerry_host.boards import Board, list_boards, load_board
 from skerry_host.cli.common import ago, emit, json_option, registry, safe, table, warn
 from skerry_host.cli.device_access import device_access
-from skerry_host.cli.image_options import ImageOrder, Images, image_options, prepared, rehearsal
+from skerry_host.cli.image_options import ImageOrder, Images, hardware_of, image_options, prepared, rehearsal
 from skerry_host.fleet.batch import BatchError, Entry, read_batch
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
@@ -72,7 +72,7 @@ def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool,
     """
     provisioning.check_id(name)
     home = open_home()
-    hardware = load_board(given["board"] or _board_of(home, name, replace=given["replace"]))
+    hardware = hardware_of(load_board(given["board"] or _board_of(home, name, replace=given["replace"])), given)
     device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
     order = ImageOrder.of(given, out=out is not None)
     folder = out or home.devices / name
@@ -97,14 +97,22 @@ def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool,
                 tags = tuple(devices.find(session, name).tags)
             images.keep()
     shown, install = without_password(broker), provisioning.install_command(hardware)
-    data = {"id": name, "board": hardware.name, "tags": sorted(tags), "folder": str(folder), "broker": shown}
+    data: dict[str, Any] = {
+        "id": name,
+        "board": hardware.name,
+        "tags": sorted(tags),
+        "folder": str(folder),
+        "broker": shown,
+    }
     until = {"claim": claim.name, "expires": claim.expires} if claim else {}
     lines = _provisioned(name, folder, install, claim, shown)
     if order.complete:
         lines[2:] = _on_the_board(folder, order, images)
     if again:
         lines.append(f"added to its agent.toml before? carry it over from {provisioning.kept_before(folder)}")
+    data |= {"image": order.complete, "boot": str(order.boot) if order.boot else None}
     emit(data | until | {"install": install}, as_json, lambda: "\n".join(lines))
+    warn(images.uncertain)
     _warn_of_loopback(folder, broker)
 
 
@@ -170,7 +178,8 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
     wait for `skerry device approve`.
     """
     home = open_home()
-    entries, hardware = _wanted(given)
+    entries, boards = _wanted(given)
+    hardware = [hardware_of(board, given) for board in boards]
     broker, enrolment = enrolment_addresses(home, given["broker"], given["enroll_broker"])
     order = ImageOrder.of(given, out=True)
     folders = [out] if len(hardware) == 1 else [out / board.name for board in hardware]
@@ -188,11 +197,18 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
                     place = images.place(folder, board)
                     images.write(place, provisioning.claim_files(home, place, image))
             images.keep()
-    data = {"claim": made.name, "count": made.count, "expires": made.expires, "folders": list(map(str, folders))}
+    data: dict[str, Any] = {
+        "claim": made.name,
+        "count": made.count,
+        "expires": made.expires,
+        "folders": list(map(str, folders)),
+    }
     lines = _claimed(made, folders)
     if order.complete:
         lines[-2:-1] = _on_each_board(order, images)
+    data |= {"image": order.complete, "boot": str(order.boot) if order.boot else None}
     emit(data | {"devices": [each.id for each in entries]}, as_json, lambda: "\n".join(lines))
+    warn(images.uncertain)
     _warn_of_loopback(folders[0], broker)
 
 

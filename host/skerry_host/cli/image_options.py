@@ -4,9 +4,9 @@ Whatever needs a network or may fail comes before the registry is touched.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +16,7 @@ from skerry_host.boards import Board
 from skerry_host.home import Home
 from skerry_host.image import factory
 from skerry_host.image.boot import BootTarget, boot_target
+from skerry_host.image.coral.choice import CoralFiles, choose, with_interpreter, without_accelerator
 from skerry_host.image.request import ImageFile, Ordered
 from skerry_host.image.wheels.choose import Sources, extras_of, require_wheels, wheelhouse
 from skerry_host.plane import provision as provisioning
@@ -39,9 +40,22 @@ _OPTIONS = (
     click.option("--camera", is_flag=True, help="With what reads cameras (OpenCV)."),
     click.option("--wheels", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
                  help="Take wheels from a folder, on a host without a network."),
+    click.option("--python", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="ARCHIVE",
+                 help="An interpreter for systems whose own is too old: a tar of a standalone CPython."),
+    click.option("--libedgetpu", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+                 help="The Edge TPU's driver for the board: a .deb of libedgetpu1, or the library itself."),
+    click.option("--cpu-only", is_flag=True, help="Leave the board's accelerator unused."),
     click.option("--boot", type=click.Path(path_type=Path, exists=True), metavar="FOLDER|IMAGE",
                  help="Put it into a boot partition too: a folder, or an image file of a card."),
 )  # fmt: skip
+
+
+_OF_IMAGES = ("systems", "factories", "camera", "wheels", "python", "libedgetpu")
+
+
+def hardware_of(board: Board, given: dict[str, Any]) -> Board:
+    """A board as it is to be used."""
+    return without_accelerator(board) if given["cpu_only"] else board
 
 
 def image_options(function: Function) -> Function:
@@ -62,17 +76,20 @@ class ImageOrder:
     camera: bool = False
     wheels: Path | None = None
     boot: Path | None = None
+    coral: CoralFiles = field(default_factory=CoralFiles)
 
     @classmethod
     def of(cls, given: dict[str, Any], *, out: bool) -> "ImageOrder":
         """Out of a command's options; raises `click.UsageError` where they contradict each other."""
-        asked = [name for name in ("systems", "factories", "camera", "wheels", "boot") if given[name]]
+        asked = [name for name in (*_OF_IMAGES, "boot") if given[name]]
         complete = (out or given["boot"] is not None) and not given["config_only"]
         if asked and not complete:
             option = {"systems": "os", "factories": "factory"}.get(asked[0], asked[0])
             why = "not with --config-only" if given["config_only"] else "give --out too"
             raise click.UsageError(f"--{option} is of an image folder: {why}", click.get_current_context())
-        return cls(complete, out, given["systems"], given["factories"], given["camera"], given["wheels"], given["boot"])
+        coral = CoralFiles(given["python"], given["libedgetpu"], given["cpu_only"])
+        systems, factories, camera, wheels, boot = (given[name] for name in (*_OF_IMAGES[:4], "boot"))
+        return cls(complete, out, systems, factories, camera, wheels, boot, coral)
 
 
 class _Undone(Exception):  # noqa: N818 - no error: it ends a transaction that was a rehearsal
@@ -90,14 +107,22 @@ def rehearsal(opened: "Registry") -> Iterator["Session"]:
 class Images:
     """The folders of a command, and the boot partition that one of them goes into."""
 
-    def __init__(self, ordered: dict[str, Ordered | None], boot: BootTarget | None, *, whole: bool = True) -> None:
+    def __init__(self, ordered: Mapping[str, Ordered | None], boot: BootTarget | None, *, whole: bool = True) -> None:
         """Not `whole`: only the boot partition gets all of it, the folder what says who the device is."""
         self._ordered, self._boot, self._whole = ordered, boot, whole
         self.started_by = ""
 
     def place(self, folder: Path, board: Board, device: str | None = None) -> Place:
         """A folder for boards of a kind, with what was prepared for it."""
-        return Place(folder, board, device, self._ordered[board.name])
+        ordered = self._ordered[board.name]
+        used = ordered.coral.board if ordered is not None and ordered.coral is not None else board
+        return Place(folder, used, device, ordered)
+
+    @property
+    def uncertain(self) -> list[str]:
+        """Of boards with an Edge TPU, of which nobody has reported yet that this works there."""
+        corals = [ordered.coral for ordered in self._ordered.values() if ordered is not None]
+        return [f"not known to use the Edge TPU: {line}" for coral in corals if coral for line in coral.uncertain]
 
     def write(self, place: Place, files: list[ImageFile]) -> None:
         """Write a folder, and try the boot partition. Raises `FolderError`, `BootError`: then neither is written."""
@@ -124,7 +149,9 @@ def prepared(home: Home, order: ImageOrder, boards: Sequence[Board]) -> Iterator
         why = f"--boot is for one kind of boards, these are {', '.join(board.name for board in boards)}"
         raise click.UsageError(why, click.get_current_context())
     for board in boards:
-        require_wheels(board, chosen_systems(board.name, board.arch, order.systems))
+        systems, _ = with_interpreter(board, chosen_systems(board.name, board.arch, order.systems), order.coral)
+        require_wheels(board, systems)
+        choose(board, systems, order.coral)
     with tempfile.TemporaryDirectory(prefix="skerry-image-") as scratch, _boot(order) as boot:
         ordered = {board.name: _ordered(home, order, board, Path(scratch) / board.name) for board in boards}
         yield Images(ordered, boot, whole=order.out)
@@ -140,7 +167,12 @@ def _boot(order: ImageOrder) -> Iterator[BootTarget | None]:
 
 
 def _ordered(home: Home, order: ImageOrder, board: Board, scratch: Path) -> Ordered:
-    systems = chosen_systems(board.name, board.arch, order.systems)
+    chosen = chosen_systems(board.name, board.arch, order.systems)
+    systems, interpreter = with_interpreter(board, chosen, order.coral)
+    coral = choose(board, systems, order.coral)
+    extras = extras_of(coral.board if coral is not None else board, camera=order.camera)
+    if coral is not None:  # the accelerator runs on the classic Interpreter of that runtime
+        extras = tuple(dict.fromkeys(coral.runtime.extra if extra == "litert" else extra for extra in extras))
     factories = factory.exported(Store(home.store), order.factories, board, scratch)
     sources = Sources(home.wheels, order.wheels)
-    return Ordered(systems, wheelhouse(board, systems, extras_of(board, camera=order.camera), sources), factories)
+    return Ordered(systems, wheelhouse(board, systems, extras, sources), factories, coral, interpreter)

@@ -163,19 +163,23 @@ def _ordered_lines(change: Change, chosen: Chosen, ordered: "Several[Ordered]") 
 def _ended(opened: "Registry", ordered: "Several[Ordered]", trial_s: float) -> "Sequence[DeviceView]":
     """The devices once each has kept the order or not, or time is over; one that was ordered anew has ended, too."""
     watcher, ends = PlaneWatcher(opened), time.monotonic() + trial_s + GRACE_S
-    while True:
+    seen: dict[str, DeviceView] = {}
+    waiting = list(ordered.done)
+    while waiting:
         watcher.look()
+        began = time.monotonic()
         with opened.read() as session:
-            found = [devices.find(session, name) for name in ordered.done]
-            views = device_views(session, found, history=0)
-        waiting = [
-            view
-            for view in views
-            if view.settings.order == ordered.done[view.id].id and view.settings.outcome not in ENDED
-        ]
-        if not waiting or time.monotonic() > ends:
-            return views
-        time.sleep(POLL_S)
+            views = device_views(session, [devices.find(session, name) for name in waiting], history=0)
+        seen |= {view.id: view for view in views}
+        waiting = [view.id for view in views if _is_open(view.settings, ordered.done[view.id])]
+        if time.monotonic() > ends:
+            break
+        time.sleep(max(POLL_S, time.monotonic() - began) if waiting else 0.0)
+    return [seen[name] for name in ordered.done]
+
+
+def _is_open(found: "SettingsView", order: Ordered) -> bool:
+    return found.order == order.id and found.outcome not in ENDED
 
 
 def _card(view: "DeviceView") -> "RenderableType":

@@ -17,7 +17,8 @@ class ImageDescription(Struct, frozen=True):
     """What an image folder is for, and what it holds. `made` and `expires` are seconds since 1970.
 
     `device` is absent where the host names who comes, `claim` and `expires` where boards need none. `needs_kb` is what
-    installing it takes on the board.
+    installing it takes on the board. `python` and `libedgetpu` came with it; `edgetpu` is what is known of that, for
+    each system.
     """
 
     schema: Literal[1]
@@ -36,12 +37,15 @@ class ImageDescription(Struct, frozen=True):
     expires: float | None = None
     count: int = 1
     factory: tuple[str, ...] = ()
+    python: str = ""
+    libedgetpu: str = ""
+    edgetpu: tuple[str, ...] = ()
     extra: dict[str, str] = {}
 
 
 def described(request: ImageRequest, files: Sequence[ImageFile]) -> ImageFile:
     """image.json. Raises `OSError`."""
-    ordered = request.ordered
+    ordered, coral = request.ordered, request.ordered.coral
     made = ImageDescription(
         schema=1,
         board=request.board.name,
@@ -59,6 +63,9 @@ def described(request: ImageRequest, files: Sequence[ImageFile]) -> ImageFile:
         expires=request.expires,
         count=request.count,
         factory=tuple(each.release for each in ordered.factories),
+        python=ordered.interpreter.version if ordered.interpreter is not None else "",
+        libedgetpu=coral.driver.title if coral is not None and coral.driver is not None else "",
+        edgetpu=tuple(row.verdict for row in coral.rows) if coral is not None else (),
         extra=dict(request.extra),
     )
     return ImageFile("image.json", format_json(encode_json(made)) + b"\n")

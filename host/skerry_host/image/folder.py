@@ -12,7 +12,7 @@ from skerry_host.files import sync_folder, write_atomic
 from skerry_host.image.errors import ImageError
 from skerry_host.image.request import ImageFile
 
-_OWNED = ("wheels", "factory", "system", "steps.d")
+_OWNED = ("wheels", "factory", "system", "steps.d", "coral")
 """Folders that hold nothing but ours: what an image of before has left there goes."""
 
 
@@ -25,17 +25,14 @@ def write_folder(folder: Path, files: Sequence[ImageFile], before: Path) -> None
             write_atomic(before, (folder / "agent.toml").read_bytes(), mode=0o600)
         for file in files:
             _write(folder / file.path, file)
-    except OSError as error:
+    except BaseException as error:  # a person may have had enough of it
         _take_away(folder, new, keep=there)
+        if not isinstance(error, OSError):
+            raise
         raise ImageError(
             f"cannot write {folder}: {error.strerror or error}", hint="make room, or choose another", code="folder"
         ) from None
     _remove_others(folder, files)
-
-
-def remove_folder(folder: Path, files: Sequence[ImageFile]) -> None:
-    """Take away what was written into a folder that was empty before."""
-    _take_away(folder, [folder / file.path for file in files], keep=False)
 
 
 def _write(path: Path, file: ImageFile) -> None:

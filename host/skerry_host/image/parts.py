@@ -6,7 +6,7 @@ made of their answers.
 
 from collections.abc import Callable, Iterable
 
-from skerry_host.image import cloud_init, describe, factory, first_boot, steps, system, wheel_files
+from skerry_host.image import cloud_init, coral_parts, describe, factory, first_boot, steps, system, wheel_files
 from skerry_host.image.errors import ImageError
 from skerry_host.image.request import ImageFile, ImageRequest
 
@@ -17,6 +17,7 @@ PARTS: tuple[Part, ...] = (
     wheel_files.files,
     system.files,
     factory.files,
+    coral_parts.files,
     first_boot.files,
     cloud_init.files,
     steps.files,

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry_host.boards import Board
+from skerry_host.image.coral.choice import Coral
+from skerry_host.image.coral.interpreter import Interpreter
 from skerry_host.image.wheels import Wheelhouse
 from skerry_host.systems import System
 
@@ -56,6 +58,8 @@ class Ordered:
     systems: tuple[System, ...]
     wheelhouse: Wheelhouse
     factories: tuple[Factory, ...] = ()
+    coral: Coral | None = None
+    interpreter: Interpreter | None = None
 
 
 @dataclass(frozen=True, slots=True)

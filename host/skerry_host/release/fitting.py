@@ -15,7 +15,7 @@ from skerry_agent.wire.admission import DeviceFacts, Obstacle, lasting, obstacle
 from skerry_agent.wire.manifest import Bundle, Release
 from skerry_agent.wire.names import split_release
 from skerry_agent.wire.runtimes import RuntimeManifest
-from skerry_agent.wire.targets import TargetName
+from skerry_agent.wire.targets import TARGETS, TargetName
 from skerry_agent.wire.twin import Reported
 
 MOST_NAMED = 8
@@ -78,6 +78,12 @@ def fit(
             name = runtime.full_name if runtime is not None else ""
             return Fit(bundle.target, (), obstacle, unknown(bundle.needs, facts), name)
     return Fit(None, lasting(found[0][1]) if found else ())
+
+
+def spare_of(release: Release, target: TargetName, targets: Sequence[TargetName]) -> Bundle | None:
+    """The bundle that a device keeps beside that of a target, for when its accelerator cannot be used."""
+    fallback = TARGETS[target].fallback
+    return next((each for each in release.bundles if each.target == fallback and fallback in targets), None)
 
 
 def facts_of(reported: Reported | None) -> DeviceFacts | None:

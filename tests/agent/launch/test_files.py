@@ -104,6 +104,13 @@ def test_a_candidate_whose_start_cannot_be_counted_is_not_tried(tmp_path, monkey
     assert files.started(tmp_path).run == NEW
 
 
+def test_an_agent_that_the_disk_cannot_tell_of_now_is_not_given_up(tmp_path):
+    """Else one failing read would put a device back to its base environment for good."""
+    new = Agent("n" * 300, "agent@0.9.0", "0.9.0")  # too long a name: the disk answers with an error, as with EIO
+    files.write(tmp_path, Record(1, new))
+    assert files.started(tmp_path).run == new
+
+
 def test_a_folder_without_an_agent_in_it_is_not_tried(tmp_path):
     (tmp_path / "new").mkdir()
     files.change(tmp_path, Ordered(TRIAL))

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from skerry_agent.launch import files, processes, start
-from skerry_agent.launch.table import Record
+from skerry_agent.launch.table import Agent, Record
+from skerry_agent.state.disk import locked
 
 
 @pytest.fixture
@@ -39,6 +40,38 @@ def test_where_the_file_does_not_say_systemd_does(device, monkeypatch):
     (device / "agent.toml").write_text("damaged")
     monkeypatch.setenv("STATE_DIRECTORY", str(device / "elsewhere"))
     assert start.agents_of(["run", "--config", str(device / "agent.toml")]) == device / "elsewhere" / "agents"
+
+
+def test_a_second_agent_on_a_folder_counts_no_start(device):
+    """Whoever calls `run` once too often by hand must not wear out the agent that serves."""
+    new = Agent("new", "agent@0.9.0", "0.9.0")
+    files.write(device / "elsewhere" / "agents", Record(1, new, starts=2))
+    with locked(device / "elsewhere", "busy"):
+        start.launch(["run", "--config", str(device / "agent.toml")])
+    assert files.read(device / "elsewhere" / "agents")[0].starts == 2
+
+
+def test_who_was_launched_launches_nobody(device, monkeypatch):
+    """Else code that is not found in its folder would call itself without end."""
+    monkeypatch.setenv(start.BASE_PATH, "")
+    new = Agent("new", "agent@0.9.0", "0.9.0")
+    files.write(device / "elsewhere" / "agents", Record(1, new))
+    start.launch(["run", "--config", str(device / "agent.toml")])
+    assert files.read(device / "elsewhere" / "agents")[0].starts == 0
+
+
+def test_a_link_to_agent_toml_leads_where_the_agent_looks(device, tmp_path):
+    link = tmp_path / "etc"
+    link.mkdir()
+    (link / "agent.toml").symlink_to(device / "agent.toml")
+    assert start.agents_of(["run", "--config", str(link / "agent.toml")]) == device / "elsewhere" / "agents"
+
+
+def test_whatever_goes_wrong_in_the_launcher_the_base_environment_s_agent_runs(device, capsys):
+    (device / "agent.toml").unlink()
+    (device / "agent.toml").mkdir()
+    start.launch(["run", "--config", str(device / "agent.toml") + "\0"])
+    assert capsys.readouterr().err.startswith("the agent of the base environment runs, because ValueError")
 
 
 def test_an_agent_is_put_before_the_base_environment_and_taken_off_again(monkeypatch, tmp_path):

@@ -22,6 +22,7 @@ from skerry_agent.launch.table import (
     Started,
     Trial,
     Waits,
+    Withdrawn,
     after,
 )
 
@@ -82,6 +83,7 @@ ROWS = [
     (ON_NEW, Late(), "current new, before old, succeeded", None),
     (ON_NEW, Died("exit status 1"), "current new, before old, succeeded", None),
     (ON_NEW, Skipped("x"), "current new, before old, succeeded", None),
+    (ON_NEW, Withdrawn(), "current new, before old, succeeded", None),
     (ON_NEW, Waits("no connection"), "current new, before old, succeeded", None),
     (TRYING, Started(ALL), "current old, before base, tries new 1", "new"),
     (
@@ -106,6 +108,7 @@ ROWS = [
     ),
     (TRYING, Died("killed by SIGSEGV"), "current old, before base, tries new 0 (killed by SIGSEGV)", None),
     (TRYING, Skipped("by hand"), "current old, before base, rolled_back agent_not_started by hand", None),
+    (TRYING, Withdrawn(), "current old, before base, cancelled withdrawn the host wants it no more", None),
     (TRYING, Waits("no connection"), "current old, before base, tries new 0 (no connection)", None),
 ]
 
@@ -119,7 +122,17 @@ def test_every_pair_says_what_there_is_then_and_what_runs(record, event, then, r
 
 
 def test_every_pair_of_state_and_event_has_a_row_or_is_illegal():
-    events = [Ordered(TRIAL), Refused(SUCCEEDED), Started(ALL), Healthy(), Late(), Died(), Waits("x"), Skipped("x")]
+    events = [
+        Ordered(TRIAL),
+        Refused(SUCCEEDED),
+        Started(ALL),
+        Healthy(),
+        Late(),
+        Died(),
+        Waits("x"),
+        Skipped("x"),
+        Withdrawn(),
+    ]
     shown_pairs = {("trial" if row[0].trial else "rest", type(row[1])) for row in ROWS}
     for record, state in ((ON_BASE, "rest"), (TRYING, "trial")):
         for event in events:

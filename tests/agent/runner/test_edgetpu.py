@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.ports import runner_protocol
+from skerry_agent.ports.edgetpu_devices import by_system
 from skerry_agent.runner.engines import About, ModelFile, edgetpu, tpu, tpu_probe
 from skerry_agent.runner.errors import EngineError, InferenceError
 from skerry_agent.wire.accelerators import PROBLEMS, library_for
@@ -88,7 +89,7 @@ def test_a_library_that_crashes_is_told_with_the_build_to_take(library, model, m
     [
         ("tflite-runtime", "2.5.0.post1", "libedgetpu1-std 16.0 of the vendor's Debian repository"),
         ("tflite-runtime", "2.11.1", "libedgetpu1-std 16.0 of the vendor's Debian repository"),
-        ("tflite-runtime", "2.14.0", "a libedgetpu1-std that was built for TensorFlow 2.14"),
+        ("tflite-runtime", "2.14.0", "a libedgetpu1-std that was built for TensorFlow 2.16.1"),
         ("tflite-runtime", "2.17.1", "a libedgetpu1-std that was built for TensorFlow 2.17"),
         ("ai-edge-litert", "2.3.0", "a libedgetpu1-std that was built for TensorFlow 2.19.1, the newest there is"),
     ],
@@ -208,7 +209,7 @@ class Pulled:
         """Nothing is held."""
 
 
-@pytest.mark.skipif(bool(tpu.by_system()), reason="there is an Edge TPU here, so that none can be missing")
+@pytest.mark.skipif(bool(by_system()), reason="there is an Edge TPU here, so that none can be missing")
 def test_a_failed_inference_without_a_device_says_that_it_is_gone():
     with pytest.raises(EngineError, match=r"the Edge TPU was lost \(.*transfer error 5\)") as lost:
         edgetpu.EdgeTpuEngine(Pulled()).infer([])
@@ -228,12 +229,12 @@ def device(root: Path, name: str, vendor: str, product: str) -> None:
 
 
 def test_devices_that_the_kernel_shows(tmp_path):
-    assert tpu.by_system(tmp_path) == []
+    assert by_system(tmp_path) == []
     device(tmp_path, "1-1", "1d6b", "0002")
     device(tmp_path, "2-1", "1a6e", "089a")  # before it has its firmware
     device(tmp_path, "2-2", "18d1", "9302")
     (tmp_path / "sys/class/apex/apex_0").mkdir(parents=True)
-    found = tpu.by_system(tmp_path)
+    found = by_system(tmp_path)
     assert found[0] == "pci:/dev/apex_0"
     assert [Path(name).name for name in found[1:]] == ["2-1", "2-2"]
 

@@ -1,7 +1,7 @@
-"""A journal that an earlier agent wrote: read as it was meant, and written again with the same bytes.
+"""A journal that an earlier agent wrote: read as it was meant, and written again with all that it held.
 
-`golden/journal.v1.json` is a record with every field of its time set, `journal.v2.json` with those that came since.
-They never change: devices in the field hold such files.
+`golden/journal.v1.json` is a record with every field of its time set, `journal.v2.json` and `journal.v3.json` with
+those that came since. They never change: devices in the field hold such files.
 """
 
 from pathlib import Path
@@ -15,19 +15,31 @@ from skerry_agent.state.disk import read_sealed, write_sealed
 from skerry_agent.state.journal import Journal
 
 GOLDEN = Path(__file__).parent / "golden" / "journal.v1.json"
-NEWEST = GOLDEN.with_name("journal.v2.json")
+OLDER, NEWEST = GOLDEN.with_name("journal.v2.json"), GOLDEN.with_name("journal.v3.json")
 
 
 def names(kind: type) -> set[str]:
     return {field.encode_name for field in msgspec.structs.fields(kind)}
 
 
-@pytest.mark.parametrize("golden", [GOLDEN, NEWEST], ids=lambda path: path.name)
-def test_the_bytes_of_an_earlier_journal_are_written_again(tmp_path, golden):
+@pytest.mark.parametrize("golden", [GOLDEN, OLDER, NEWEST], ids=lambda path: path.name)
+def test_what_an_earlier_journal_holds_is_written_again_and_what_came_since_is_empty(tmp_path, golden):
     record, issue = Journal(golden).read()
     assert (issue, record.state) == (None, State.ROLLING_BACK)
     Journal(tmp_path / "journal.json").write(record)
-    assert (tmp_path / "journal.json").read_bytes() == golden.read_bytes()
+    held, written = (msgspec.json.decode(read_sealed(path)) for path in (golden, tmp_path / "journal.json"))
+    assert without_empty(held) == without_empty(written)
+
+
+def without_empty(value):
+    if isinstance(value, dict):
+        return {key: without_empty(each) for key, each in value.items() if each is not None}
+    return value
+
+
+def test_the_bytes_of_the_newest_journal_are_written_again(tmp_path):
+    Journal(tmp_path / "journal.json").write(Journal(NEWEST).read()[0])
+    assert (tmp_path / "journal.json").read_bytes() == NEWEST.read_bytes()
 
 
 def test_what_a_newer_agent_added_is_ignored(tmp_path):

@@ -146,3 +146,28 @@ def test_with_an_identity_for_good_nobody_goes_the_old_way_any_more(rig, old_way
     rig.link.renew()
     eventually(lambda: rig.ups == 2, "it is up again", 20.0)
     assert len(old_way.made) == 1
+
+
+def test_a_broker_that_is_elsewhere_takes_the_connection_of_an_identity_with_it(rig):
+    rig.link.operate(rig.credentials("edge-1"), rig.events())
+    eventually(lambda: rig.ups == 1, "it is up")
+    rig.link.release()
+    here = rig.link.place.broker
+    rig.link.relocate(parse("mqtts://127.0.0.1:9"), metered=False)
+    assert not rig.link.connected
+    rig.link.operate(rig.credentials("edge-1"), rig.events())
+    eventually(lambda: rig.downs, "nobody is there")
+    assert (str(rig.link.broker), rig.link.connected) == ("mqtts://127.0.0.1:9", False)
+    rig.link.relocate(here, metered=True)
+    rig.link.operate(rig.credentials("edge-1"), rig.events())
+    eventually(lambda: rig.ups == 2, "it is back")
+    numbers = [number for _, number in rig.wills]
+    assert numbers == sorted(set(numbers)), "a birth counts above the deaths before, wherever"
+
+
+def test_a_device_of_the_old_way_is_made_anew_where_it_is_to_go(rig, old_way):
+    old_way()
+    rig.link.relocate(parse("mqtt://127.0.0.1:9"), metered=False)
+    eventually(lambda: rig.heard == ["old way"] * 2, "another link, by what is then said of it")
+    assert len(old_way.made) == 2
+    assert rig.link.broker.scheme == "mqtt"

@@ -138,6 +138,17 @@ def test_a_receipt_over_the_broker_of_before_proves_nothing_of_the_next(site):
     assert site.outcome == ("rolled_back", "no_connection")
 
 
+def test_a_device_that_moves_and_is_back_on_its_old_way_has_not_shown_that_the_new_broker_is_there(site):
+    """The host hears it, over another broker than was set."""
+    site.order("o1", {"broker_url": NOWHERE}, trial_s=10.0)
+    site.turn(1.0)
+    site.link.old_way, site.link.connected = HERE, True
+    site.hosts.add(NOWHERE)
+    site.link.up()
+    site.turn(12.0)
+    assert site.outcome == ("rolled_back", "no_connection")
+
+
 def test_a_change_that_has_nothing_to_do_with_the_broker_is_kept_without_one(site):
     site.order("o1", {"telemetry_interval_s": 5})
     site.link.connected = False

@@ -179,6 +179,18 @@ def test_nothing_is_switched_while_settings_are_on_trial(site):
     assert site.ended == [True]
 
 
+def test_nothing_is_switched_while_a_connection_that_there_was_is_away(site):
+    """The new agent would be blamed for a broker that is being restarted."""
+    site.agent.link_up()
+    site.install = lambda: (setattr(site.link, "connected", False), READY)[1]
+    site.order()
+    site.clock.advance(10.0)
+    assert (site.ended, site.record.trial) == ([], None)
+    site.link.connected = True
+    site.clock.advance(2 * REST_POLL_S)
+    assert (site.ended, site.record.trial.linked) == ([True], True)
+
+
 def test_what_cannot_be_written_down_is_not_switched_to(site):
     site.agents.mkdir()
     (site.agents / ".record.json.tmp").mkdir()  # root may write anywhere; this stops it
@@ -211,7 +223,7 @@ def on_trial(tmp_path, **changes):
 def acknowledged(site):
     site.agent._changed()
     site.clock.advance(0.1)
-    site.agent.acked(site.upgrades.work._trial._sent)
+    site.agent.acked(site.upgrades.work._trial._sent[-1])
 
 
 def test_an_agent_that_has_all_that_the_one_before_had_commits(tmp_path):
@@ -227,6 +239,18 @@ def test_it_does_not_commit_before_the_broker_has_taken_a_report(tmp_path):
     site.clock.advance(30.0)
     assert site.record.trial.waiting == "the broker has not taken a report"
     assert site.reported.state == "trial"
+
+
+def test_a_slow_link_confirms_a_report_when_others_are_on_their_way(tmp_path):
+    site = on_trial(tmp_path)
+    site.agent._changed()
+    site.clock.advance(0.1)
+    first = site.upgrades.work._trial._sent[-1]
+    site.clock.advance(5.0)  # a report each second
+    assert site.upgrades.work._trial._sent[-1] > first
+    site.agent.acked(first)
+    site.clock.advance(STEADY_S + 3 * LOOK_S)
+    assert site.outcome() == ("succeeded", "")
 
 
 def test_it_does_not_commit_without_the_connection_that_there_was(tmp_path):
@@ -277,6 +301,16 @@ def test_a_commit_that_the_disk_refuses_is_tried_again(tmp_path):
     blocked.rmdir()
     site.clock.advance(3.0)
     assert site.outcome() == ("succeeded", "")
+
+
+@pytest.mark.parametrize("wanted", [None, AgentOrder("agent@9.2.0", describe(b"another"), "d2", 60.0)])
+def test_an_agent_on_trial_that_is_wanted_no_more_gives_way_at_once(tmp_path, wanted):
+    """An aborted rollout leaves the devices what they had."""
+    site = on_trial(tmp_path)
+    site.want_agent(1, AgentOrder("agent@9.1.0", describe(MANIFEST), "d1", 60.0))
+    assert site.ended == []
+    site.want_agent(2, wanted)
+    assert (site.ended, site.outcome(), site.record.current) == ([True], ("cancelled", "withdrawn"), Agent())
 
 
 def test_another_agent_than_the_candidate_gives_its_trial_up(tmp_path):

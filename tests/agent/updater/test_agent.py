@@ -176,3 +176,42 @@ def test_a_candidate_whose_selftest_says_nothing_is_refused():
 
 def test_a_device_without_a_model_needs_no_selftest():
     assert probed("", "", models=()) == "9.1.0"
+
+
+# -- with real children ------------------------------------------------------------------------------------------------
+
+BROKEN = {
+    "it dies at import": (
+        "import os, signal; os.kill(os.getpid(), signal.SIGILL)",
+        "agent_crashed",
+        "SIGILL at import",
+    ),
+    "it cannot be imported": ("import nothing_of_that_name", "agent_import", "nothing_of_that_name"),
+    "it ends at once": ("raise SystemExit(3)", "agent_import", "cannot be imported"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_what_does_not_load_is_named_and_this_process_lives(tmp_path, fault):
+    code, reason, words = BROKEN[fault]
+    (tmp_path / "skerry_agent").mkdir()
+    (tmp_path / "skerry_agent" / "__init__.py").write_text(code)
+    with pytest.raises(RefusedError) as refused:
+        agent_probe.probe(tmp_path, InstallAgent("agent@9.1.0", "", "", "", "agent.toml"))
+    assert refused.value.refusal.reason == reason
+    assert words in refused.value.refusal.detail
+
+
+def test_what_hangs_at_import_is_given_up(tmp_path):
+    (tmp_path / "skerry_agent").mkdir()
+    (tmp_path / "skerry_agent" / "__init__.py").write_text("while True: pass")
+    with pytest.raises(RefusedError) as refused:
+        agent_probe.run_python(tmp_path, ["-c", agent_probe.IMPORTS], 0.5, "agent@9.1.0 does not load")
+    assert refused.value.refusal.reason == "agent_hangs"
+
+
+def test_an_agent_that_is_not_in_its_folder_is_not_taken_for_it(tmp_path):
+    """Else the base environment's would pass in its place."""
+    with pytest.raises(RefusedError) as refused:
+        agent_probe.probe(tmp_path, InstallAgent("agent@9.1.0", "", "", "", "agent.toml"))
+    assert refused.value.refusal.reason == "agent_import"

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import resource
 import stat
 import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -97,7 +99,7 @@ def test_fifty_boards_get_one_folder(home, system, tmp_path):
 
 
 def test_a_card_gets_it_too(home, system, tmp_path):
-    path = card(tmp_path / "card.img", {"cmdline.txt": b"root=/dev/sda2\n"}, 200)
+    path = card(tmp_path / "card.img", {"cmdline.txt": b"root=/dev/sda2\n"}, 120)
     said = device(home, "provision", "edge-3", "--board", board(), *system, "--boot", str(path)).stdout
     assert f"put into {path}" in said
     seen = extracted(path, tmp_path / "seen")
@@ -168,6 +170,23 @@ def test_a_mistake_is_one_line_and_leaves_no_record_claim_folder_nor_card(
     assert listed(home) == before
     assert not (tmp_path / "out").exists()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == cards
+
+
+def test_a_disk_that_gets_full_leaves_nothing(home, system, tmp_path):
+    """The folder is larger than all that was written before together."""
+    before = listed(home)
+
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))
+
+    words = ("device", "provision", "edge-full", "--board", board(), *system, "--out", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), *words]
+    done = subprocess.run(command, preexec_fn=small_files, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: cannot write {tmp_path}/out: File too large")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert listed(home) == before
 
 
 def bare(tmp_path):

@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 
+from skerry_agent.ports.edgetpu_devices import by_system
 from skerry_agent.runner.engines import coral, litert, tflite, tflite_runtime, tpu, tpu_probe
 from skerry_agent.runner.engines.base import Engine, ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
@@ -29,7 +30,7 @@ class EdgeTpuEngine:
         try:
             return self._engine.infer(inputs)
         except InferenceError as error:
-            if tpu.by_system():
+            if by_system():
                 raise
             raise tpu_probe.unusable("device_lost", f"the Edge TPU was lost ({error})") from None
 

@@ -14,7 +14,7 @@ from skerry_host.image.request import ImageFile
 
 FOLDER = "skerry"
 CMDLINE = "cmdline.txt"
-LOOKED_AT = (*SEED, VENDOR, CMDLINE)
+DECISIVE = (*SEED, VENDOR, CMDLINE)
 """The files at the top of a partition that decide."""
 
 _RUN = (

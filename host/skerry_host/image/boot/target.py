@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from skerry_host.image.boot.layout import FOLDER, LOOKED_AT, Layout, layout
+from skerry_host.image.boot.layout import DECISIVE, FOLDER, Layout, layout
 from skerry_host.image.boot.mtools import Fat, program_path
 from skerry_host.image.boot.partition import find_boot_partition
 from skerry_host.image.errors import BootError
@@ -62,7 +62,7 @@ class _Image:
 
     def put(self, files: Sequence[ImageFile]) -> str:
         names = self._fat.names()
-        made = layout(files, {name: self._fat.read(name) for name in LOOKED_AT if name in names})
+        made = layout(files, {name: self._fat.read(name) for name in DECISIVE if name in names})
         if FOLDER in names:
             self._fat.remove_folder(FOLDER)
         _require_room(str(self._path), self._fat.free_bytes(), made)
@@ -103,7 +103,7 @@ class _Folder:
         self._top: tuple[ImageFile, ...] = ()
 
     def put(self, files: Sequence[ImageFile]) -> str:
-        made = layout(files, {name: (self._path / name).read_bytes() for name in LOOKED_AT if self._is_there(name)})
+        made = layout(files, {name: (self._path / name).read_bytes() for name in DECISIVE if self._is_there(name)})
         _require_room(str(self._path), shutil.disk_usage(self._path).free, made)
         self.clear()
         _write(self._new, made.inner)

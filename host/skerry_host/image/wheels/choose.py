@@ -63,7 +63,7 @@ def require_wheels(board: Board, systems: Sequence[System]) -> None:
             older = "older than the agent needs" if dotted(system.python) < OLDEST_PYTHON else "newer than the wheels"
             raise WheelError(
                 f"{system.title} comes with Python {system.python}, {older}",
-                hint="choose another system with --os, or --config-only",
+                hint="bring an interpreter with --python, choose another system with --os, or --config-only",
                 code="python",
             )
 

@@ -7,6 +7,7 @@ format that it applies.
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.manifest import Release
@@ -15,8 +16,8 @@ from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Reported
 from skerry_host.fleet.device import Device
 from skerry_host.plane.registry.records import twins
-from skerry_host.release.compare import transfer
-from skerry_host.release.fitting import Fit
+from skerry_host.release.compare import Transfer, transfer
+from skerry_host.release.fitting import Fit, spare_of
 from skerry_host.release.runtime_choice import current_slot
 from skerry_host.release.store import Store
 
@@ -57,9 +58,24 @@ def _of(session: Session, store: Store, release: Release, device: Device, fits: 
     route = cheapest(patches, held, bundle.model.blob.sha256)
     path = "full" if route is None else f"{len(route)} patches" if len(route) > 1 else "patch" if route else "held"
     meanwhile = "; ".join(found.detail for found in fits.meanwhile)
-    fetched, full = moved.fetched + fits.runtime_bytes, moved.full + fits.runtime_bytes
+    beside = _spare(release, device, reported, (target, held))
+    fetched = moved.fetched + fits.runtime_bytes + (beside.fetched if beside else 0)
+    full = moved.full + fits.runtime_bytes + (beside.full if beside else 0)
     back, of_runtime = _rollback(reported, release.model), (fits.runtime, fits.runtime_bytes)
     return Forecast(device.id, target, holds, path, fetched, full, meanwhile, fits.unknown, *of_runtime, back)
+
+
+def _spare(
+    release: Release, device: Device, reported: Reported | None, given: tuple[TargetName, set[str]]
+) -> Transfer | None:
+    """What a device keeps beside a bundle for an accelerator; agents that do not say what they are keep nothing."""
+    target, held = given
+    spare = spare_of(release, target, device.targets)
+    if spare is None or reported is None or reported.facts is None:
+        return None
+    shared = {artifact.blob.sha256 for artifact in release.bundle(target).artifacts}
+    own = replace(spare, artifacts=tuple(a for a in spare.artifacts if a.blob.sha256 not in shared))
+    return transfer(release.patches_up_to(newest_patch_format(reported)), own, held)
 
 
 def _rollback(reported: Reported | None, model: str) -> str:

@@ -16,7 +16,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.refusals import REFUSALS
 from skerry_agent.wire.runtimes import RuntimeManifest
-from skerry_agent.wire.targets import TargetName
+from skerry_agent.wire.targets import TargetName, with_fallback
 from skerry_agent.wire.twin import ModelReport, Reported
 from skerry_host.fleet.device import Device, choose_target
 from skerry_host.fleet.errors import FleetError
@@ -289,6 +289,12 @@ def _can_go_back(model: ModelReport) -> bool:
     return model.previous is not None or (under_way and model.current is not None)
 
 
+def _full_bytes(release: Release, target: TargetName) -> int:
+    """Of all files of a target's bundle, and of the one that is kept beside it."""
+    bundles = [bundle for bundle in release.bundles if bundle.target in with_fallback(target)]
+    return sum({a.blob.sha256: a.blob.size for bundle in bundles for a in bundle.artifacts}.values())
+
+
 def _deployment(
     rollout: RolloutRow, release: Release, device: str, target: TargetName, runtime: tuple[str, int]
 ) -> DeploymentRow:
@@ -299,7 +305,7 @@ def _deployment(
         model=release.model,
         release=release.name,
         target=target,
-        full_bytes=sum(artifact.blob.size for artifact in release.bundle(target).artifacts) + runtime[1],
+        full_bytes=_full_bytes(release, target) + runtime[1],
         created=rollout.created,
         runtime=runtime[0],
     )

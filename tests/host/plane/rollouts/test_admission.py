@@ -1,18 +1,23 @@
 """Who cannot run a release is known before it is ordered, counted by reason, and never ordered; who said nothing is."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.admission import Accelerator, DeviceFacts, Needs
 from skerry_agent.wire.manifest import Release
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.registry.records import devices, rollouts
+from skerry_host.plane.rollouts.forecast import forecast
 from skerry_host.plane.rollouts.intake import RolloutRequest, admission, fitting_targets, start_rollout
 from skerry_host.plane.views.admission import admission_lines
 from skerry_host.plane.views.gather import rollout_view
+from skerry_host.release import keys
 from skerry_host.release.fitting import fit
+from skerry_host.release.store import Store
 from tests.kit.device import FakeDevice
 from tests.kit.home import add_release
 from tests.kit.rollouts import Rig
@@ -129,6 +134,49 @@ def test_where_the_engine_of_the_preferred_target_is_missing_the_next_is_taken(r
     )
     found = fit(release, ("onnx", "cpu"), rig_reported(rig, NEW))
     assert found.target == "cpu"
+
+
+MIGRATION = {
+    "coral": (("edgetpu", "cpu"), "edgetpu"),
+    "coral that is replaced": (("onnx", "cpu"), "onnx"),
+    "a Raspberry Pi beside it": (("cpu",), "cpu"),
+}
+
+
+@pytest.mark.parametrize(("targets", "taken"), MIGRATION.values(), ids=MIGRATION)
+def test_one_release_is_for_boards_with_an_edge_tpu_and_for_their_successors(rig, targets, taken):
+    """Also where it has a bundle for a successor that neither this host nor these boards know yet."""
+    release = _of(add_release(rig.home, "3.0.0", b"model"), "edgetpu", "onnx", "cpu")
+    npu = msgspec.Raw(b'{"target":"npu","artifacts":"of a form that only newer hosts know"}')
+    signer = keys.load(rig.home.keys, "release")
+    newer = replace(release, version="3.1.0", newer_bundles=(npu,))
+    rig.store.add(newer, signer.sign(envelope.RELEASE, codec.encode(newer)))
+    found = fit(rig.store.release("fashion@3.1.0"), targets, rig_reported(rig, None))
+    assert found.target == taken
+
+
+def test_a_board_with_a_target_that_this_host_does_not_know_is_heard_and_given_what_it_has_else(rig):
+    rig.device.kept.facts = NEW
+    rig.device.say()
+    raw = msgspec.to_builtins(rig.twin.reported) | {"targets": ["npu", "cpu"], "sequence": 10**6}
+    rig.device._port.publish(topics.reported("dev-1"), msgspec.json.encode(raw), retain=True)
+    assert rig.twin.reported.targets == ("npu", "cpu")
+    started = rig.start(add_release(rig.home, "3.0.0", b"model", needs=NEEDS).version)
+    assert rig.row(started)[1].target == "cpu"
+
+
+def test_the_forecast_counts_what_is_kept_beside_a_bundle_for_an_accelerator(rig):
+    release = _of(add_release(rig.home, "3.0.0", b"model"), "edgetpu", "cpu")
+    (tpu, cpu) = release.bundles
+    compiled = replace(tpu.model, blob=Store(rig.home.store).put(b"compiled model"))
+    release = replace(release, bundles=(replace(tpu, artifacts=(compiled, tpu.artifacts[1])), cpu))
+    every = {a.blob.sha256: a.blob.size for bundle in release.bundles for a in bundle.artifacts}
+    device = Device("dev-1", "coral", targets=("edgetpu", "cpu"))
+    for facts, expected in ((NEW, sum(every.values())), (None, sum(a.blob.size for a in release.bundles[0].artifacts))):
+        fits = fit(release, device.targets, rig_reported(rig, facts))
+        with rig.registry.read() as session:
+            (row,) = forecast(session, rig.store, release, [(device, fits)])
+        assert (row.target, row.bytes_expected) == ("edgetpu", expected)
 
 
 def rig_reported(rig, facts):

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.twin import Reported
+from skerry_agent.wire.upgrades import UpgradeReport
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import alarms
 from skerry_host.plane.views import words
@@ -220,6 +221,19 @@ def test_what_a_device_says_is_text(scene, client):
     page = client.get("/devices/shelf-02").text
     assert "<script>alert" not in page
     assert page.count("&lt;script&gt;") >= 3
+
+
+def test_a_device_shows_what_became_of_its_agent_s_upgrade(scene, client):
+    device = scene.devices["dock-07"]
+    assert "last upgrade" not in client.get("/devices/dock-07").text
+    said = UpgradeReport("d-1", "agent@0.9.0", "idle", "rolled_back", "agent_not_healthy", "<b>no connection</b>")
+    device.kept.upgrade = said
+    device.say()
+    page = client.get("/devices/dock-07").text
+    for shown in ("last upgrade", "agent@0.9.0", "rolled back", "agent not healthy in time", "&lt;b&gt;no connection"):
+        assert shown in page
+    (found,) = [each for each in client.get("/api/v1/devices").json() if each["id"] == "dock-07"]
+    assert (found["upgrade"]["attempted"], found["upgrade"]["outcome"]) == ("agent@0.9.0", "rolled_back")
 
 
 VALUES = st.none() | st.floats(0, 1e15)

@@ -1,0 +1,1 @@
+"""What boards with an Edge TPU are given beside the rest: an interpreter, a driver, and the runtime that fits it."""
