@@ -349,7 +349,9 @@ def _without_strange_targets(data: dict[str, Any]) -> tuple[dict[str, Any], list
     A board that goes back to an older agent must not stop for what a newer one has brought.
     """
     board = data.get("board")
-    targets = board.get("targets") if isinstance(board, dict) else None
+    if not isinstance(board, dict):
+        return data, []
+    targets = board.get("targets")
     if not isinstance(targets, list) or not all(isinstance(word, str) for word in targets):
         return data, []
     known = [word for word in targets if known_target(word) is not None]

@@ -97,7 +97,7 @@ find_python() {
         case $seen in *" ${found% *} ("*) ;; *) seen="$seen ${found% *} (${found#* } bits)" ;; esac
         for version in $PYTHONS; do
             if [ "$found" = "$version 64" ]; then
-                python=$each tag=cp$(echo "$version" | tr -d .)
+                python=$each tag=cp$(echo "$version" | tr -d .) used=$version
                 return
             fi
         done
@@ -152,7 +152,7 @@ make_environment() {
     for old in "$opt"/skerry-*-cp*; do
         [ ! -d "$old" ] || [ "$old" = "$made" ] || [ "$old" = "$opt/$before" ] || rm -rf "$old"
     done
-    say "environment: $opt/skerry, Python ${tag#cp}, agent $("$opt/skerry/bin/skerry-agent" --version)"
+    say "environment: $opt/skerry, Python $used, agent $("$opt/skerry/bin/skerry-agent" --version)"
 }
 
 # A module that dies by a signal names it: a wheel may hold instructions that this processor has not.

@@ -36,6 +36,8 @@ OTHER_BUILDS: Final = "github.com/feranick/libedgetpu, releases"
 """Where builds for TensorFlow 2.15 and later are published; the vendor's own end with TensorFlow 2.5."""
 VENDORS_NEWEST_TFLITE: Final = (2, 11)
 """The newest TFLite that the vendor's libedgetpu 16.0 works with (github.com/google-coral/edgetpu issue 812)."""
+FITS_FROM_2_12: Final = "2.16.1"
+"""The build whose notes name tflite-runtime 2.11.1 to 2.16.1."""
 NEWEST_TFLITE: Final = "2.19.1"
 """The newest that a build is published for (github.com/google-coral/libedgetpu pull request 70)."""
 
@@ -43,8 +45,9 @@ NEWEST_TFLITE: Final = "2.19.1"
 def library_for(distribution: str, version: str) -> str:
     """The package of libedgetpu to take beside a runtime."""
     if distribution == "tflite-runtime":
-        parts = re.findall(r"\d+", version)[:2]
-        if parts and tuple(map(int, parts)) <= VENDORS_NEWEST_TFLITE:
+        parts = tuple(map(int, re.findall(r"\d+", version)[:2]))
+        if parts and parts <= VENDORS_NEWEST_TFLITE:
             return "libedgetpu1-std 16.0 of the vendor's Debian repository"
-        return f"a libedgetpu1-std that was built for TensorFlow {'.'.join(parts) or '2.14'} ({OTHER_BUILDS})"
+        build = FITS_FROM_2_12 if parts <= (2, 16) else ".".join(map(str, parts))
+        return f"a libedgetpu1-std that was built for TensorFlow {build} ({OTHER_BUILDS})"
     return f"a libedgetpu1-std that was built for TensorFlow {NEWEST_TFLITE}, the newest there is ({OTHER_BUILDS})"

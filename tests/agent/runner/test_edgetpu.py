@@ -89,7 +89,7 @@ def test_a_library_that_crashes_is_told_with_the_build_to_take(library, model, m
     [
         ("tflite-runtime", "2.5.0.post1", "libedgetpu1-std 16.0 of the vendor's Debian repository"),
         ("tflite-runtime", "2.11.1", "libedgetpu1-std 16.0 of the vendor's Debian repository"),
-        ("tflite-runtime", "2.14.0", "a libedgetpu1-std that was built for TensorFlow 2.14"),
+        ("tflite-runtime", "2.14.0", "a libedgetpu1-std that was built for TensorFlow 2.16.1"),
         ("tflite-runtime", "2.17.1", "a libedgetpu1-std that was built for TensorFlow 2.17"),
         ("ai-edge-litert", "2.3.0", "a libedgetpu1-std that was built for TensorFlow 2.19.1, the newest there is"),
     ],

@@ -99,7 +99,7 @@ def test_fifty_boards_get_one_folder(home, system, tmp_path):
 
 
 def test_a_card_gets_it_too(home, system, tmp_path):
-    path = card(tmp_path / "card.img", {"cmdline.txt": b"root=/dev/sda2\n"}, 200)
+    path = card(tmp_path / "card.img", {"cmdline.txt": b"root=/dev/sda2\n"}, 120)
     said = device(home, "provision", "edge-3", "--board", board(), *system, "--boot", str(path)).stdout
     assert f"put into {path}" in said
     seen = extracted(path, tmp_path / "seen")

@@ -14,6 +14,7 @@ from pathlib import Path
 import zstandard
 
 from skerry_host.coral_support import BUILT, VENDOR, driver_kind, tflite_of
+from skerry_host.image.coral.archives import DAMAGED, read_to_its_end
 from skerry_host.image.coral.elf import names, read_elf
 from skerry_host.image.errors import ImageError
 
@@ -67,7 +68,7 @@ def read_driver(path: Path, machine: str) -> DriverFile:
         raise _refused(path, str(error.strerror or error)) from None
     try:
         version, library = _package(data) if data.startswith(_AR) else ("", data)
-    except (tarfile.TarError, EOFError, ValueError, zstandard.ZstdError, OSError) as error:
+    except (*DAMAGED, OSError) as error:
         raise _refused(path, f"a damaged package: {error}") from None
     elf = read_elf(library)
     if elf is None or not all(names(library, symbol) for symbol in _SYMBOLS):
@@ -93,7 +94,9 @@ def _package(data: bytes) -> tuple[str, bytes]:
     with _tar(*parts.get("data", ("", b""))) as content:
         found = next((m for m in content.getmembers() if m.isfile() and _LIBRARY.fullmatch(m.name)), None)
         file = content.extractfile(found) if found is not None and found.size <= MOST_BYTES else None
-        return fields.get("Version", ""), file.read() if file is not None else b""
+        library = file.read() if file is not None else b""
+        read_to_its_end(content)
+        return fields.get("Version", ""), library
 
 
 def _members(data: bytes) -> Iterator[tuple[str, bytes]]:

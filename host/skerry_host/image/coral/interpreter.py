@@ -10,6 +10,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from skerry_host.image.coral.archives import DAMAGED, read_to_its_end
 from skerry_host.image.coral.elf import Elf, read_elf
 from skerry_host.image.errors import ImageError
 from skerry_host.systems import NEWEST_PYTHON, OLDEST_PYTHON, dotted
@@ -40,8 +41,10 @@ def read_interpreter(path: Path, machine: str) -> Interpreter:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         with tarfile.open(path) as archive:
-            return _read(archive, path, sha256, machine)
-    except (tarfile.TarError, EOFError, ValueError) as error:
+            found = _read(archive, path, sha256, machine)
+            read_to_its_end(archive)
+            return found
+    except DAMAGED as error:
         raise _refused(path, f"no tar archive: {error}") from None
     except OSError as error:
         raise _refused(path, str(error.strerror or error)) from None

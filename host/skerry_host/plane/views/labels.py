@@ -185,6 +185,7 @@ LABELS = {
     "wrong_base": "wrong patch base",
     "wrong_result": "wrong patch result",
     # reasons that lie in the model on the device
+    "accelerator_changed": "accelerator changed",
     "accelerator_hung": "accelerator hung",
     "constant_output": "constant output",
     "crashed": "runner crashed",

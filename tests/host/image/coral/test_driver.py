@@ -1,5 +1,7 @@
 """A libedgetpu is read out of its package, with its version and the TensorFlow that it was built for; no other file."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +53,16 @@ def test_anything_else_is_refused_in_one_line_that_says_why(tmp_path, why):
         read_driver(path, "aarch64")
     assert why in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("compress", ["xz", "gz"])
+def test_a_package_that_is_damaged_in_its_middle_is_refused(tmp_path, compress):
+    path = deb(tmp_path / "given.deb", library=libedgetpu(words=os.urandom(100_000)), compress=compress)
+    packed = bytearray(path.read_bytes())
+    packed[50_000:50_032] = bytes(32)
+    path.write_bytes(packed)
+    with pytest.raises(ImageError, match=r"given\.deb is no libedgetpu for this board"):
+        read_driver(path, "aarch64")
 
 
 @given(st.binary(max_size=300))

@@ -1,5 +1,8 @@
 """An archive is an interpreter for this board, or it is refused in one line before anything is written."""
 
+import gzip
+import lzma
+import os
 import tarfile
 
 import pytest
@@ -38,6 +41,16 @@ def test_anything_else_is_refused_in_one_line_that_says_why(tmp_path, why):
     assert why in str(refused.value)
     assert "\n" not in str(refused.value)
     assert "install_only" in refused.value.hint
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_an_archive_that_is_damaged_in_its_middle_is_refused(tmp_path, pack):
+    path = interpreter(tmp_path / "python.tar.gz", **{"python/lib/big": os.urandom(100_000)})
+    packed = bytearray(pack(gzip.decompress(path.read_bytes())))
+    packed[50_000] ^= 0xFF
+    path.write_bytes(packed)
+    with pytest.raises(ImageError, match=r"python\.tar\.gz is no interpreter"):
+        read_interpreter(path, "aarch64")
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"\x1f\x8b\x08 cut off"])

@@ -1,0 +1,16 @@
+"""Reading archives that may be damaged, whatever they are packed with."""
+
+import lzma
+import tarfile
+import zlib
+
+import zstandard
+
+DAMAGED = (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+"""What reading one raises."""
+
+
+def read_to_its_end(archive: tarfile.TarFile) -> None:
+    """A packed file has its check sum there. Raises what `DAMAGED` holds, or `OSError`."""
+    while archive.fileobj is not None and archive.fileobj.read(2**20):
+        pass
