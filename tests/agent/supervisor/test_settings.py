@@ -213,6 +213,19 @@ def test_a_start_that_cannot_be_counted_is_one_with_the_values_before(site, tmp_
     assert (site.link.place, site.outcome) == (HERE, ("rolled_back", "disk"))
 
 
+def test_where_both_copies_are_lost_what_is_desired_is_tried_anew(site, tmp_path):
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    for name in FILES:
+        (tmp_path / "state" / name).write_bytes(b"rotten")
+    site.restart()
+    assert site.outcome == ("trial", "")
+    assert any("is damaged" in issue for issue in site.agent.status().issues)
+    site.turn(5.0)
+    assert (site.outcome, site.agent.config.agent.telemetry_interval_s) == (("kept", ""), 5.0)
+    assert not any("is damaged" in issue for issue in site.agent.status().issues)
+
+
 def test_on_a_full_disk_nothing_is_begun(site, tmp_path):
     block(tmp_path)
     site.order("o1", {"broker_url": NOWHERE, "telemetry_interval_s": 5})

@@ -100,6 +100,7 @@ def test_a_model_that_no_device_of_the_group_has(lab):
     ("arguments", "words"),
     [
         (("device", "set", "lab-1", "telemetry_interval_s=often"), '"often" is not seconds from 1 to 86400'),
+        (("device", "set", "lab-1", "time_zone=Europe/Berln"), "there is no 'Europe/Berln'"),
         (("device", "set", "nobody-1", "hang_s=20"), "there is no device"),
         (("group", "set", "nobody", "hang_s=20"), "selects no devices"),
         (("group", "set", "nogroup", "hang_s=20"), "there is no group"),

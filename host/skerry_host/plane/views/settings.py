@@ -9,6 +9,8 @@ from skerry_host.plane.registry.records.settings import Wanted
 from skerry_host.plane.registry.records.twins import Twin
 
 KEPT_HERE = "kept_here"
+OWN = "agent.toml's"
+"""What runs where nothing is set."""
 
 
 class SettingLine(Struct, frozen=True):
@@ -51,7 +53,6 @@ def settings_view(twin: Twin, wanted: Wanted | None) -> SettingsView:
     if wanted is None:
         return SettingsView(keeps=keeps, knows=knows)
     outcome = wanted.outcome or ("sent" if wanted.signed else "ordered")
-    told = said if said is not None and said.id == wanted.newest.id else None
     return SettingsView(
         wanted.newest.id,
         outcome,
@@ -59,20 +60,22 @@ def settings_view(twin: Twin, wanted: Wanted | None) -> SettingsView:
         wanted.detail,
         wanted.ordered,
         wanted.heard,
-        tuple(_lines(wanted, told, keeps)),
+        tuple(_lines(wanted, said, keeps)),
         keeps,
         knows,
     )
 
 
-def _lines(wanted: Wanted, told: SettingsReport | None, keeps: tuple[str, ...]) -> Iterator[SettingLine]:
-    differences = {each.key: each for each in told.differences} if told is not None else {}
-    for key in sorted({*wanted.newest.values, *differences}):
-        value = wanted.newest.values.get(key)
-        should_be = shown(value) if key in wanted.newest.values else None
+def _lines(wanted: Wanted, said: SettingsReport | None, keeps: tuple[str, ...]) -> Iterator[SettingLine]:
+    """Of each key of the newest order, and of the one that the device speaks of."""
+    differences = {each.key: each for each in said.differences} if said is not None else {}
+    spoken_of = next((each.values for each in wanted.orders if said is not None and each.id == said.id), None)
+    for key in sorted({*wanted.newest.values, *differences, *(spoken_of or {})}):
+        should_be = shown(wanted.newest.values[key]) if key in wanted.newest.values else None
         if key in differences:
-            yield SettingLine(key, should_be, differences[key].running, differs=True, why=differences[key].why)
-        elif told is not None:
-            yield SettingLine(key, should_be, should_be, differs=False)
+            running, why = differences[key].running, differences[key].why
+        elif spoken_of is not None:
+            running, why = shown(spoken_of[key]) if key in spoken_of else OWN, ""
         else:
-            yield SettingLine(key, should_be, None, differs=True, why=KEPT_HERE if is_kept(key, keeps) else "")
+            running, why = None, KEPT_HERE if is_kept(key, keeps) else ""
+        yield SettingLine(key, should_be, running, running != should_be, why)

@@ -267,3 +267,18 @@ def test_the_view_tells_wanted_from_running(rig):
         ("20", "20", False),
         ("true", "true", False),
     ]
+
+
+def test_after_a_failure_the_view_goes_on_to_say_what_runs(rig):
+    """Also once the device speaks of the order before again, because a later desired state has that."""
+    first = rig.set(hang_s=20)
+    rig.ends("kept")
+    rig.set(hang_s=30, metered=True)
+    rig.ends("rolled_back", "no_connection", kept=first.id)
+    two_releases(rig)
+    rig.says(SettingsReport(first.id, "kept", schema=NEWEST, kept=first.id))
+    assert [(line.key, line.wanted, line.running, line.differs) for line in rig.view.lines] == [
+        ("hang_s", "30", "20", True),
+        ("metered", "true", "agent.toml's", True),
+    ]
+    assert (rig.view.outcome, rig.view.code) == ("rolled_back", "no_connection")
