@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry_agent import log
 from skerry_agent.config import AgentConfig, ConfigError
@@ -133,7 +134,7 @@ class SettingsKeeper:
 
     def _refuse(self, order: SettingsOrder, code: str, detail: str) -> None:
         log.warning("settings were refused", order=order.id, reason=code, detail=detail)
-        self._take(machine.refused(self.record, order, code, detail))
+        self._take(machine.refused(self.record, replace(order, values=_keepable(order.values)), code, detail))
 
     def _try(self, order: SettingsOrder, after: AgentConfig, ties: Ties) -> None:
         """Write the trial down, then begin it. Where nothing changes there is nothing to try."""
@@ -279,6 +280,11 @@ def _plain(key: str, value: Any) -> Any:
     if setting is None or settings.issue_of(key, value):
         return value
     return msgspec.to_builtins(msgspec.convert(value, setting.kind))
+
+
+def _keepable(values: dict[str, Any]) -> dict[str, Any]:
+    """What is remembered of a refused order: of a value that is none of its key only what is shown of it."""
+    return {key: settings.shown(value) if settings.issue_of(key, value) else value for key, value in values.items()}
 
 
 def _disk_code(error: OSError) -> str:

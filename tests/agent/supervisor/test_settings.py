@@ -79,6 +79,17 @@ def test_what_cannot_be_is_refused_as_a_whole(serving, values, code, words):
     assert serving.told.outcome == "refused"
 
 
+def test_a_value_that_is_nested_without_end_is_refused_and_breaks_nothing(site, tmp_path):
+    deep: list = []
+    for _ in range(400):
+        deep = [deep]
+    site.order("o1", {"telemetry_interval_s": deep, "hang_s": 20})
+    assert site.outcome == ("refused", "invalid_settings")
+    site.restart()
+    assert (site.outcome, site.agent.config.agent.hang_s) == (("refused", "invalid_settings"), 10.0)
+    assert [each.key for each in site.report.differences] == ["hang_s", "telemetry_interval_s"]
+
+
 def test_what_agent_toml_keeps_for_itself_stays_and_the_rest_is_taken(tmp_path):
     site = SettingsSite(tmp_path, keeps=("telemetry_interval_s",))
     assert site.told.keeps == ("telemetry_interval_s",)
