@@ -126,6 +126,15 @@ def test_a_broker_is_kept_once_the_host_has_confirmed_a_report_over_it(site):
     assert (site.link.place, site.outcome) == (THERE, ("kept", ""))
 
 
+def test_a_receipt_that_is_lost_is_made_up_for_by_the_next(site):
+    site.lost_receipts = 2
+    site.order("o1", {"broker_url": THERE}, trial_s=60.0)
+    site.turn(8.0)
+    assert site.outcome == ("trial", "")
+    site.turn(30.0)
+    assert (site.outcome, site.link.place) == (("kept", ""), THERE)
+
+
 @pytest.mark.parametrize(("url", "code"), [(NOWHERE, "no_connection"), (STRANGE, "not_confirmed")])
 def test_a_broker_without_this_host_is_left_again(site, url, code):
     """That somebody takes the connection is not enough: it may be anybody's broker."""

@@ -282,3 +282,16 @@ def test_after_a_failure_the_view_goes_on_to_say_what_runs(rig):
         ("metered", "true", "agent.toml's", True),
     ]
     assert (rig.view.outcome, rig.view.code) == ("rolled_back", "no_connection")
+
+
+def test_only_a_trial_that_this_host_has_ordered_is_confirmed_at_once(rig):
+    def begun():
+        return rig.ingest.trials.qsize()
+
+    rig.says(SettingsReport("set-of-nobody", "trial", schema=NEWEST))
+    assert begun() == 0
+    rig.set(broker_url="mqtt://there")
+    rig.ends("trial")
+    rig.ends("trial")
+    assert begun() == 1
+    assert rig.ingest.trials.get_nowait() == ("dev-1", rig.now + 3 * 120.0)
