@@ -54,7 +54,7 @@ def await_runtime(board, runtime):
 
 def test_the_first_boot_installs_everything_from_the_image_folder_and_once_only(board):
     said = board.run("sh", f"{BOOT}/first-boot.sh").stdout
-    assert "environment: /opt/skerry, Python 311" in said
+    assert "environment: /opt/skerry, Python 3.11" in said
     assert not (board.root / BOOT[1:] / "claim.key").exists()
     again = board.run("sh", f"{BOOT}/first-boot.sh").stdout
     assert "is installed already" in again
