@@ -233,4 +233,4 @@ def summary(found: "SettingsView") -> str:
 def _word(found: "SettingsView") -> str:
     if not found.outcome:
         return "unknown to its agent" if found.knows is False else "none"
-    return "ordered, not sent yet" if found.outcome == "ordered" else label(found.outcome)
+    return "ordered, not sent yet" if found.outcome == "waiting" else label(found.outcome)

@@ -121,7 +121,7 @@ def test_wanted_running_and_the_difference(lab):
     lab.says("lab-1", SettingsReport(schema=NEWEST, keeps=("metered",)))
     done = lab.run("device", "set", "lab-1", "telemetry_interval_s=30", "metered=true", "hang_s=20")
     assert "lab-1 keeps metered for itself (agent.toml)" in done.stdout
-    assert lab.shown("lab-1")["outcome"] == "ordered"
+    assert lab.shown("lab-1")["outcome"] == "waiting"
     lab.sign()
     assert lab.shown("lab-1")["outcome"] == "sent"
     differences = (Difference("metered", "true", "false", "kept_here"),)

@@ -26,7 +26,7 @@ class SettingLine(Struct, frozen=True):
 class SettingsView(Struct, frozen=True):
     """The newest order of settings of a device; `knows` is False where its agent knows none.
 
-    `outcome` is `ordered` until it is signed, `sent` until the device has said something of it, then the device's.
+    `outcome` is `waiting` until it is signed, `sent` until the device has said something of it, then the device's.
     """
 
     order: str = ""
@@ -52,7 +52,7 @@ def settings_view(twin: Twin, wanted: Wanted | None) -> SettingsView:
     keeps = said.keeps if said is not None else ()
     if wanted is None:
         return SettingsView(keeps=keeps, knows=knows)
-    outcome = wanted.outcome or ("sent" if wanted.signed else "ordered")
+    outcome = wanted.outcome or ("sent" if wanted.signed else "waiting")
     return SettingsView(
         wanted.newest.id,
         outcome,
