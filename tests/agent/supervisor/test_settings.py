@@ -115,6 +115,17 @@ def test_an_order_that_has_failed_is_not_tried_again_until_it_is_ordered_anew(si
     assert site.outcome == ("trial", "")
 
 
+def test_a_host_that_was_restored_from_a_backup_has_its_way_again(site):
+    """An order of before the one that is kept, in a newer desired state."""
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    site.order("o2", {"telemetry_interval_s": 7})
+    site.turn(5.0)
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    assert (site.outcome, site.report.kept, site.agent.config.agent.telemetry_interval_s) == (("kept", ""), "o1", 5.0)
+
+
 # -- the broker --------------------------------------------------------------------------------------------------------
 
 

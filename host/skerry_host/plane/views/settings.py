@@ -9,6 +9,7 @@ from skerry_host.plane.registry.records.settings import Wanted
 from skerry_host.plane.registry.records.twins import Twin
 
 KEPT_HERE = "kept_here"
+FOREIGN = "foreign_order"
 OWN = "agent.toml's"
 """What runs where nothing is set."""
 
@@ -26,7 +27,8 @@ class SettingLine(Struct, frozen=True):
 class SettingsView(Struct, frozen=True):
     """The newest order of settings of a device; `knows` is False where its agent knows none.
 
-    `outcome` is `waiting` until it is signed, `sent` until the device has said something of it, then the device's.
+    `outcome` is `waiting` until it is signed, `sent` until the device has said something of it, then the device's. It
+    is `foreign_order` where nothing is set here, and the device has kept what another registry has ordered.
     """
 
     order: str = ""
@@ -51,7 +53,8 @@ def settings_view(twin: Twin, wanted: Wanted | None) -> SettingsView:
     knows = said is not None if twin.reported is not None else None
     keeps = said.keeps if said is not None else ()
     if wanted is None:
-        return SettingsView(keeps=keeps, knows=knows)
+        foreign = said is not None and said.kept
+        return SettingsView(outcome=FOREIGN if foreign else "", keeps=keeps, knows=knows)
     outcome = wanted.outcome or ("sent" if wanted.signed else "waiting")
     return SettingsView(
         wanted.newest.id,

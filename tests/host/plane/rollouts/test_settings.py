@@ -167,6 +167,28 @@ def test_a_device_that_is_set_up_anew_is_told_what_is_set_and_never_what_has_fai
     assert rig.signed.values == {"hang_s": 20}
 
 
+def test_a_device_of_which_nothing_else_was_desired_is_told_what_is_set_when_it_comes_back(rig):
+    """It was retired, and its record is of another board now."""
+    rig.set(hang_s=20)
+    rig.ends("kept")
+    with rig.registry.write() as session:
+        twins.clear(session, "dev-1")
+    assert rig.signed is None
+    with rig.registry.write() as session:
+        rig.director.resign(session, "dev-1")
+    assert rig.signed.values == {"hang_s": 20}
+
+
+def test_what_a_device_has_kept_of_another_registry_is_said_and_the_next_order_replaces_it(rig):
+    """The host was restored from a backup of before."""
+    rig.says(SettingsReport("set-of-before", "kept", schema=NEWEST, kept="set-of-before"))
+    assert rig.view.outcome == "foreign_order"
+    rig.set(hang_s=20)
+    assert rig.signed.values == {"hang_s": 20}
+    rig.ends("kept")
+    assert rig.view.outcome == "kept"
+
+
 def test_an_agent_from_before_settings_is_named_and_nothing_is_ordered(rig):
     rig.says(None)
     with pytest.raises(FleetError) as raised:
