@@ -8,8 +8,11 @@ from skerry_agent.config import ModelSection
 from skerry_agent.machine.settings import MAX_ATTEMPTS
 from skerry_agent.ports.runner_protocol import CameraSource, ReplaySource
 from skerry_agent.state.settings import FILES, read_settings
+from skerry_agent.wire import envelope
 from skerry_agent.wire.settings import Difference
+from skerry_agent.wire.twin import Desired
 from tests.kit.settings_site import HERE, NOWHERE, STRANGE, THERE, SettingsSite
+from tests.kit.site import DESIRED, signed
 
 
 @pytest.fixture
@@ -398,6 +401,30 @@ def test_a_port_in_use_is_a_rollback_that_names_who_has_it(serving):
     assert "listens there" in serving.report.detail
     assert (serving.agent.status().http["m"], len(serving.processes.runners)) == (old, runners)
     assert listens(old)
+
+
+def test_of_two_models_one_whose_port_is_taken_brings_the_other_back_too(tmp_path):
+    site = SettingsSite(tmp_path, {"a": ModelSection(unix=""), "b": ModelSection(unix="")}, installed=("a", "b"))
+    site.turn(2.0)
+    old, runners = site.agent.status().http, len(site.processes.runners)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        site.order("o1", {"models.a.http": f"127.0.0.1:{free_port()}", "models.b.http": f"127.0.0.1:{port}"})
+        site.turn(1.0)
+    assert site.outcome == ("rolled_back", "port_in_use")
+    assert (site.agent.status().http, len(site.processes.runners)) == (old, runners), "no runner was disturbed"
+    assert all(listens(url) for url in old.values())
+
+
+def test_a_model_that_is_removed_during_the_trial_leaves_no_port_behind(serving):
+    old, port = serving.agent.status().http["m"], free_port()
+    serving.order("o1", {"models.m.http": f"127.0.0.1:{port}"}, trial_s=10.0)
+    removed = Desired("dev-1", serving.generation + 1, 1.0, removed=("m",))
+    serving.agent.message(DESIRED, signed(envelope.DESIRED, removed))
+    serving.turn(15.0)
+    assert serving.keeper.record.trial is None
+    assert not listens(old)
+    assert not listens(f"http://127.0.0.1:{port}")
 
 
 def test_the_port_that_a_model_has_already_can_be_given_to_it(serving):
