@@ -76,6 +76,9 @@ class SettingsKeeper:
         self._ties: Ties | None = None
         record, self.issue = read_settings(own.state_dir)
         self.record = self._started(record)
+        if self.issue is not None:
+            with contextlib.suppress(OSError):  # one copy is there, or what is desired is tried anew
+                write_settings(own.state_dir, self.record)
         self.config = effective(own, self.record.overlay)
 
     def _started(self, record: SettingsRecord) -> SettingsRecord:

@@ -260,6 +260,17 @@ def test_where_both_copies_are_lost_what_is_desired_is_tried_anew(site, tmp_path
     assert not any("is damaged" in issue for issue in site.agent.status().issues)
 
 
+def test_a_damaged_copy_is_made_again_at_the_start_and_said_once(site, tmp_path):
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    (tmp_path / "state" / FILES[1]).write_bytes(b"rotten")
+    site.restart()
+    assert any("is damaged" in issue for issue in site.agent.status().issues)
+    site.restart()
+    assert not any("is damaged" in issue for issue in site.agent.status().issues)
+    assert (site.outcome, site.agent.config.agent.telemetry_interval_s) == (("kept", ""), 5.0)
+
+
 def test_on_a_full_disk_nothing_is_begun(site, tmp_path):
     block(tmp_path)
     site.order("o1", {"broker_url": NOWHERE, "telemetry_interval_s": 5})
