@@ -53,10 +53,10 @@ class _Trial:
         self.proofs: list[Proof] = []
         self._left_s, self._looked_at = trial_s, now
 
-    def verdict(self, now: float) -> Failure | Shown | None:
-        """None while it is open."""
+    def verdict(self, now: float, *, held_up: bool) -> Failure | Shown | None:
+        """None while it is open. While something else is on trial that it waits for, its time stands still."""
         gap_s, self._looked_at = now - self._looked_at, now
-        self._left_s -= min(gap_s, STOOD_S)
+        self._left_s -= 0.0 if held_up else min(gap_s, STOOD_S)
         states = [proof.state() for proof in self.proofs]
         failed = next((state for state in states if isinstance(state, Failure)), None)
         still = next((state for state in states if isinstance(state, Open)), None)
@@ -185,7 +185,7 @@ class SettingsKeeper:
         trial = self._trial
         if trial is None:
             return
-        match trial.verdict(self._clock.monotonic()):
+        match trial.verdict(self._clock.monotonic(), held_up=self._ties.busy(trial.keys)):
             case Failure() as failure:
                 self._fail(trial, failure, self._ties)
             case Shown():

@@ -3,8 +3,10 @@
 import socket
 
 import pytest
+from msgspec.structs import replace
 
 from skerry_agent.config import ModelSection
+from skerry_agent.machine.records import State
 from skerry_agent.machine.settings import MAX_ATTEMPTS
 from skerry_agent.ports.runner_protocol import CameraSource, ReplaySource
 from skerry_agent.state.settings import FILES, read_settings
@@ -355,6 +357,19 @@ def test_a_camera_that_the_runner_before_holds_for_a_moment_is_no_failure(servin
     busy.clear()
     serving.turn(6.0)
     assert serving.outcome == ("kept", "")
+
+
+def test_a_candidate_that_is_tried_meanwhile_costs_the_settings_no_time(serving):
+    """Their runner cannot be exchanged beside it."""
+    unit = serving.agent.units["m"]
+    serving.starts = False
+    serving.order("o1", {"models.m.camera": "/dev/video1"}, trial_s=10.0)
+    rested, unit.record = unit.record, replace(unit.record, state=State.PROBATION)
+    serving.turn(30.0)
+    assert serving.outcome == ("trial", "")
+    unit.record, serving.starts = rested, True
+    serving.turn(8.0)
+    assert (serving.outcome, paths(serving)) == (("kept", ""), ["/dev/video1"])
 
 
 def test_what_its_sources_lacked_before_is_not_held_against_another_change(tmp_path):
