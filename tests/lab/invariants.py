@@ -15,6 +15,9 @@ NO_DAMAGE = ("serves its factory release", "runs without the Edge TPU")
 AT_ONCE_S = 2.0
 """A device serves within this: a runner that failed once is started again after half a second."""
 
+EXCHANGE_S = 0.5
+"""On an accelerator for one process the old runner has gone before the new one answers, and we may look just then."""
+
 
 def recover(stage: PreparedScenario, state: Path, ledger: Ledger, *, damaged: bool = False, bare: bool = False) -> None:
     """Boot again, without a network and then with one; note every invariant that is broken.
@@ -26,6 +29,8 @@ def recover(stage: PreparedScenario, state: Path, ledger: Ledger, *, damaged: bo
     for start in range(2 if damaged else 1):  # what damage costs may show only when the device has started once on it
         device = stage.boot(state, ledger, f"recovered{stage.boots}.{start}")
         device.queue.settle(AT_ONCE_S)
+        if stage.scenario.accelerator and device.serving is None:
+            device.queue.settle(EXCHANGE_S)
         offline += [*_serves(stage, device, bare=bare), *([] if damaged else _intact(device))]
     device.queue.settle(60.0)
     device.go_online()
