@@ -222,8 +222,19 @@ make_groups() {
     say "groups: plugdev and video are there"
 }
 
+# An older one does not hand the configuration over, so the agent would never find it.
+systemd_is_old() {
+    version=$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9][0-9]*\).*/\1/p')
+    [ -n "$version" ] && [ "$version" -lt 250 ]
+}
+
 put_service() {
     put "$here/system/99-skerry-coral.rules" "$root/etc/udev/rules.d/99-skerry-coral.rules" 0644
+    if systemd_is_old; then
+        put "$here/system/skerry-agent-before-250.conf" "$units/skerry-agent.service.d/before-250.conf" 0644
+    else
+        rm -f "$units/skerry-agent.service.d/before-250.conf"
+    fi
     put "$here/system/skerry-agent.service" "$units/skerry-agent.service" 0644
     mkdir -p "$units/multi-user.target.wants"
     ln -sf ../skerry-agent.service "$units/multi-user.target.wants/skerry-agent.service"
