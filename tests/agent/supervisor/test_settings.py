@@ -165,6 +165,32 @@ def test_a_newer_order_supersedes_one_on_trial(site):
     assert site.keeper.record.trial is None, "it is known, and is not tried again"
 
 
+def test_an_order_that_was_kept_before_ends_the_trial_of_the_one_after_it(site):
+    """A host that was restored from a backup says it again: what is on trial must not be kept under its name."""
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    site.order("o2", {"telemetry_interval_s": 7})
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(6.0)
+    assert (site.agent.config.agent.telemetry_interval_s, site.outcome, site.report.id) == (5.0, ("kept", ""), "o1")
+    assert site.report.differences == ()
+
+
+def test_a_limit_that_no_runner_keeps_to_is_found_out_before_the_next_start(serving):
+    """Else it would be kept while the runner from before serves, and none would at the next start."""
+    before = serving.processes.runners[-1]
+    serving.starts = False
+    serving.order("o1", {"start_timeout_s": 6})
+    serving.turn(8.0)
+    assert serving.outcome == ("rolled_back", "start_timeout")
+    assert (before.killed, serving.agent.config.agent.start_timeout_s) == (False, 60.0)
+    serving.starts, serving.answers = True, False
+    serving.order("o2", {"hang_s": 3}, trial_s=10.0)
+    serving.turn(12.0)
+    assert serving.outcome == ("rolled_back", "no_samples"), "an inference of four seconds never ends under it"
+    assert serving.agent.status().models["m"].serving
+
+
 def test_a_newer_order_that_is_refused_ends_the_trial_too(site):
     """Else the host would not know what holds: it goes on from what was kept last."""
     site.order("o1", {"broker_url": NOWHERE}, trial_s=60.0)
