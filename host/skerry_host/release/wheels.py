@@ -11,7 +11,6 @@ import hashlib
 import io
 import stat
 import struct
-import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
+from skerry_agent.wire.hidden_modules import before_python, modules_of
 from skerry_agent.wire.wheel_names import WheelName, normalised, parse_wheel_name
 
 MAX_UNPACKED_BYTES = 1 << 30
@@ -29,9 +29,6 @@ BLOCK = 4096
 ELF_MACHINES = {62: "x86_64", 183: "aarch64", 40: "armv7l", 3: "i686", 243: "riscv64"}
 """e_machine of elf(5), by which the kernel tells whose code a file is."""
 _SIGNATURES = ("RECORD", "RECORD.jws", "RECORD.p7s")
-_AGENT_MODULES = {"skerry_agent", "msgspec", "paho", "cryptography", "zstandard", "h11"}
-_HOOKS = {"sitecustomize", "usercustomize"}
-"""Modules that Python imports by itself at its start, whoever brings them."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +89,12 @@ def _read(path: Path, name: WheelName, archive: zipfile.ZipFile) -> Wheel:
     metadata = BytesParser().parsebytes(archive.read(f"{info}/METADATA"))
     archive.getinfo(f"{info}/WHEEL")
     requires, bad = _requirements(metadata.get_all("Requires-Dist") or [])
-    modules = tuple(sorted(_modules(entry.filename for entry in files)))
+    modules = tuple(sorted(modules_of(entry.filename for entry in files)))
     issues = [
         *_differing(metadata.get("Name", ""), metadata.get("Version", ""), name),
         *_record_issues(archive, files, info),
         *bad,
-        *_hiding(modules),
+        *(f"its module {module} would come before Python's own" for module in before_python(modules)),
     ]
     return Wheel(
         path=path,
@@ -170,33 +167,6 @@ def _requirements(lines: Iterable[str]) -> tuple[tuple[Requirement, ...], list[s
         except InvalidRequirement as error:
             bad.append(f"{line[:80]!r} is no requirement: {str(error).splitlines()[0]}")
     return tuple(found), bad
-
-
-def _modules(names: Iterable[str]) -> set[str]:
-    """The modules and packages at its top, also those that go to the top from its .data folder."""
-    found: set[str] = set()
-    for name in names:
-        parts = name.split("/")
-        if parts[0].endswith(".data") and len(parts) > 2 and parts[1] in {"purelib", "platlib"}:
-            parts = parts[2:]
-        if parts[0].endswith((".dist-info", ".data")):
-            continue
-        module = parts[0].partition(".")[0] if len(parts) == 1 else parts[0]
-        if module.isidentifier() and (len(parts) > 1 or parts[0].endswith((".py", ".so"))):
-            found.add(module)
-    return found
-
-
-def _hiding(modules: Iterable[str]) -> Iterator[str]:
-    """A runtime comes first on the path, so before Python's own modules."""
-    for module in modules:
-        if module in sys.stdlib_module_names or module in _HOOKS:
-            yield f"its module {module} would come before Python's own"
-
-
-def agent_modules(wheel: Wheel) -> list[str]:
-    """Modules of the agent, or that it is made of, in a wheel."""
-    return sorted(_AGENT_MODULES & set(wheel.modules))
 
 
 def _machines(archive: zipfile.ZipFile, files: list[zipfile.ZipInfo]) -> frozenset[str]:
