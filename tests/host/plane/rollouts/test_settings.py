@@ -267,3 +267,15 @@ def test_the_view_tells_wanted_from_running(rig):
         ("20", "20", False),
         ("true", "true", False),
     ]
+
+
+def test_what_a_device_has_kept_is_gone_on_from_however_many_orders_have_failed_since(tmp_path):
+    rig = SettingsRig(tmp_path)
+    rig.set(telemetry_interval_s=30)
+    rig.ends("kept")
+    kept = rig.wanted_of.newest.id
+    for port in range(3 * settings.REMEMBERED):
+        rig.set(broker_url=f"mqtt://nowhere:{port + 1}")
+        rig.ends("rolled_back", "no_connection", kept)
+    assert rig.set(log_level="debug").keys == ("log_level", "telemetry_interval_s")
+    assert len(rig.wanted_of.orders) == settings.REMEMBERED + 1
