@@ -256,6 +256,7 @@ def issue_of(key: str, value: object) -> str:
     try:
         if isinstance(value, str) and len(value) > MOST_CHARS:
             return f"{key}: longer than {MOST_CHARS} characters"
+        msgspec.json.encode(value)  # half a character has no place in any message
         converted = msgspec.convert(value, setting.kind)
     except (msgspec.ValidationError, ValueError, RecursionError):
         return f"{key}: {_quoted(value)} is not {setting.form}"
@@ -266,6 +267,8 @@ def issue_of(key: str, value: object) -> str:
 def issues_of(values: Mapping[str, object]) -> list[str]:
     """What is wrong with each of some values, and with all of them together."""
     found = [*filter(None, (issue_of(key, value) for key, value in values.items()))]
+    if found:
+        return found
     size = len(msgspec.json.encode(values))
     if len(values) > MOST_KEYS or size > MAX_VALUES_BYTES:
         found.append(
