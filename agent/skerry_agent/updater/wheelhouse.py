@@ -24,7 +24,8 @@ from skerry_agent.state.runtimes import MANIFEST_FILE, PLACE, Place
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.installed import damaged_file
 from skerry_agent.updater.room import Room
-from skerry_agent.wire.runtimes import MAX_FILES, REQUIREMENTS, Wheelhouse, is_file_name
+from skerry_agent.wire.hidden_modules import before_python, before_the_agent, modules_of
+from skerry_agent.wire.runtimes import AGENT_DISTRIBUTION, MAX_FILES, REQUIREMENTS, Wheelhouse, is_file_name
 from skerry_agent.wire.wheel_names import parse_wheel_name
 
 PIP_TIMEOUT_S = 540.0
@@ -131,9 +132,20 @@ def _check(job: Installation, target: Path) -> None:
     missing = sorted(job.wheelhouse.distributions.keys() - {name.replace(".", "-") for name in there})
     if missing:
         raise _unfit(job.title, f"{', '.join(missing)} is promised by its manifest and not in it")
+    hiding = _hiding(job, target)
+    if hiding:
+        raise _unfit(job.title, f"it brings {', '.join(hiding)}, which would come before Python's own or the agent's")
     damaged = damaged_file(target)
     if damaged is not None:
         raise RefusedError(Refusal("failed", "install_failed", f"{job.title}: {damaged} is not what its RECORD says"))
+
+
+def _hiding(job: Installation, target: Path) -> list[str]:
+    """What the host would not have signed; a folder without a first file stands before nothing."""
+    found = modules_of(path.relative_to(target).as_posix() for path in target.glob("*"))
+    found |= modules_of(path.relative_to(target).as_posix() for path in target.glob("*/__init__.*"))
+    is_agent = AGENT_DISTRIBUTION in job.wheelhouse.distributions
+    return [*before_python(found), *(() if is_agent else before_the_agent(found))]
 
 
 def run_pip(wheels: Path, target: Path, scratch: Path) -> None:

@@ -165,3 +165,26 @@ def test_a_bit_that_rots_anywhere_in_an_installation_is_noticed_and_never_an_err
         assert not is_installed(installed, b"{}") or path.name in {"RECORD", "REQUESTED", "INSTALLER"}
     finally:
         path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "tiny-1.0.data/data/sitecustomize.py",
+        "tiny-1.0.data/data/lib/python/msgspec/__init__.py",
+        "usercustomize.py",
+        "json.py",
+        "skerry_agent/__init__.py",
+    ],
+)
+def test_a_wheel_that_stands_before_python_or_the_agent_is_not_installed(tmp_path, file):
+    """Whatever its name is: pip puts what a wheel has as data beside its modules."""
+    wheel = Wheel(files={"tiny.py": "", file: ""})
+    refused = refusal(job_of(tmp_path, wheelhouse_tar(wheel), wheel))
+    assert refused.reason == "wheelhouse_unfit"
+    assert "would come before" in refused.detail
+
+
+def test_data_that_is_no_module_is_installed(tmp_path):
+    wheel = Wheel(files={"tiny.py": "", "tiny-1.0.data/data/share/tiny.conf": "", "tiny-1.0.data/data/test/x.txt": ""})
+    install(job_of(tmp_path, wheelhouse_tar(wheel), wheel), Room())
