@@ -33,13 +33,33 @@ refuse() {
 }
 
 # The kernel's command line must not run this again, whatever became of it; a person reads the log, and may run it by hand.
+# Where that cannot be written as a new file, it is written over the old one, which needs no room: the board would boot into
+# this for ever.
 ended() {
     code=$?
     line=$(dirname "$here")/cmdline.txt
-    if [ -f "$line" ] && grep -q 'systemd\.run=[^ ]*first-boot\.sh' "$line"; then
-        sed 's/ systemd\.run=[^ ]*first-boot\.sh.*//' "$line" >"$line.new" && mv -f "$line.new" "$line" && sync
+    if is_run_by "$line"; then
+        kept=$(sed 's/ systemd\.run=[^ ]*first-boot\.sh.*//' "$line")
+        [ -w "$line" ] || mount -o remount,rw "$(dirname "$here")" 2>/dev/null || :
+        { echo "$kept" >"$line.new" && [ "$(cat "$line.new")" = "$kept" ] && mv -f "$line.new" "$line"; } 2>/dev/null ||
+            { rm -f "$line.new" || :; echo "$kept" >"$line"; } 2>/dev/null || :
+        sync
+        ! is_run_by "$line" || stay_on
     fi
     exit "$code"
+}
+
+has_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+
+is_run_by() { [ -f "$1" ] && grep -q 'systemd\.run=[^ ]*first-boot\.sh' "$1"; }
+
+# The boot partition cannot be written: the board comes up all the same, since what would boot it again does not end.
+stay_on() {
+    say "the kernel's command line cannot be written: take systemd.run= and all behind it out of $line"
+    if has_systemd && grep -q kernel-command-line /proc/self/cgroup; then
+        exec 9<&-
+        systemctl --no-block start multi-user.target && exec sleep infinity
+    fi
 }
 trap ended EXIT
 
@@ -86,6 +106,7 @@ go_on_after_a_cut() {
     mv -f "$units/skerry-first-boot.service.new" "$units/skerry-first-boot.service"
     mkdir -p "$units/multi-user.target.wants"
     ln -sf ../skerry-first-boot.service "$units/multi-user.target.wants/skerry-first-boot.service"
+    sync # cloud-init does not run this a second time
 }
 
 # The first Python that the wheels are for; what else is there is named when none is.
@@ -139,6 +160,7 @@ make_environment() {
             --disable-pip-version-check --quiet --find-links "$here/wheels" -r "$here/wheels/requirements.txt" >"$log" 2>&1 ||
             give_up "$made" "environment: pip says: $(grep -m 1 ERROR "$log" || tail -n 1 "$log")"
         for module in $IMPORTS; do probe "$module"; done
+        for_its_own_disk
         sync
         : >"$made/.complete"
         sync
@@ -154,6 +176,30 @@ make_environment() {
     done
     say "environment: $opt/skerry, Python $used, agent $("$opt/skerry/bin/skerry-agent" --version)"
 }
+
+# Below SKERRY_ROOT every path of the environment would begin with that folder, which the board does not have. A program
+# then finds its Python beside it; the links and pyvenv.cfg hold where the disk is the board's own.
+for_its_own_disk() {
+    [ -n "$root" ] || return 0
+    for file in "$made"/bin/*; do
+        if [ -L "$file" ]; then
+            target=$(readlink "$file")
+            case $target in "$root"/*) ln -sfn "${target#"$root"}" "$file" ;; esac
+        elif head -n 2 "$file" | grep -qF "$made/bin/python"; then
+            rest=2 # pip writes one line, and three where the path has a space or is long
+            [ "$(head -n 1 "$file")" != '#!/bin/sh' ] || rest=4
+            { printf '%s\n' "$beside" && tail -n +$rest "$file"; } >"$file.new"
+            chmod 0755 "$file.new"
+            mv -f "$file.new" "$file"
+        fi
+    done
+    [ ! -f "$made/pyvenv.cfg" ] || sed -i "s|$(echo "$root" | sed 's/[.[\*^$|]/\\&/g')/|/|g" "$made/pyvenv.cfg"
+}
+
+# Python reads the second line as a string.
+beside="#!/bin/sh
+'''exec' \"\$(dirname -- \"\$(readlink -f -- \"\$0\")\")/python\" \"\$0\" \"\$@\"
+' '''"
 
 # A module that dies by a signal names it: a wheel may hold instructions that this processor has not.
 probe() {
@@ -222,15 +268,24 @@ make_groups() {
     say "groups: plugdev and video are there"
 }
 
+# An older one does not hand the configuration over, so the agent would never find it.
+systemd_is_old() {
+    version=$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9][0-9]*\).*/\1/p')
+    [ -n "$version" ] && [ "$version" -lt 250 ]
+}
+
 put_service() {
     put "$here/system/99-skerry-coral.rules" "$root/etc/udev/rules.d/99-skerry-coral.rules" 0644
+    if systemd_is_old; then
+        put "$here/system/skerry-agent-before-250.conf" "$units/skerry-agent.service.d/before-250.conf" 0644
+    else
+        rm -f "$units/skerry-agent.service.d/before-250.conf"
+    fi
     put "$here/system/skerry-agent.service" "$units/skerry-agent.service" 0644
     mkdir -p "$units/multi-user.target.wants"
     ln -sf ../skerry-agent.service "$units/multi-user.target.wants/skerry-agent.service"
     say "service: skerry-agent is enabled"
 }
-
-has_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
 start() {
     if ! has_systemd; then

@@ -113,11 +113,11 @@ class SettingsKeeper:
         self._waiting = None
         if order is None or self._ties is None:
             return
+        if self._trial is not None and self.record.overlay.id != order.id:
+            self._fail(self._trial, Failure("superseded", "another order has come"), self._ties)
         if self.record.knows(order.id):
             self.record = machine.known_again(self.record, order.id)
             return
-        if self._trial is not None:
-            self._fail(self._trial, Failure("superseded", "another order has come"), self._ties)
         try:
             after = self._checked(order, self._ties)
         except ConfigError as error:

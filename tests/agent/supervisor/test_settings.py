@@ -72,6 +72,9 @@ def test_a_desired_state_that_says_nothing_of_settings_changes_none(site):
         ({"models.m.http": "0.0.0.0:8001"}, "invalid_settings", "without TLS"),
         ({"models.m.results_file": "state/desired.json"}, "invalid_settings", "results"),
         ({"models.m.results_file": "state/results/../desired.json"}, "invalid_settings", "results"),
+        ({"models.m.results_file": "trust.json"}, "invalid_settings", "works with"),
+        ({"models.m.results_file": "state/../fleet-ca.pem/../trust.json"}, "invalid_settings", "works with"),
+        ({"models.m.results_file": "/dev/zero"}, "invalid_settings", "works with"),
         ({"models.m.sources": [{"type": "directory", "path": "state/outbox"}]}, "invalid_settings", "samples"),
         ({"models.m.sources": [{"type": "directory", "path": "."}]}, "invalid_settings", "samples"),
     ],
@@ -199,6 +202,32 @@ def test_a_newer_order_supersedes_one_on_trial(site):
     assert (site.outcome, site.report.kept, site.link.place) == (("kept", ""), "o2", HERE)
     site.order("o1", {"broker_url": NOWHERE}, trial_s=60.0)
     assert site.keeper.record.trial is None, "it is known, and is not tried again"
+
+
+def test_an_order_that_was_kept_before_ends_the_trial_of_the_one_after_it(site):
+    """A host that was restored from a backup says it again: what is on trial must not be kept under its name."""
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    site.order("o2", {"telemetry_interval_s": 7})
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(6.0)
+    assert (site.agent.config.agent.telemetry_interval_s, site.outcome, site.report.id) == (5.0, ("kept", ""), "o1")
+    assert site.report.differences == ()
+
+
+def test_a_limit_that_no_runner_keeps_to_is_found_out_before_the_next_start(serving):
+    """Else it would be kept while the runner from before serves, and none would at the next start."""
+    before = serving.processes.runners[-1]
+    serving.starts = False
+    serving.order("o1", {"start_timeout_s": 6})
+    serving.turn(8.0)
+    assert serving.outcome == ("rolled_back", "start_timeout")
+    assert (before.killed, serving.agent.config.agent.start_timeout_s) == (False, 60.0)
+    serving.starts, serving.answers = True, False
+    serving.order("o2", {"hang_s": 3}, trial_s=10.0)
+    serving.turn(12.0)
+    assert serving.outcome == ("rolled_back", "no_samples"), "an inference of four seconds never ends under it"
+    assert serving.agent.status().models["m"].serving
 
 
 def test_a_newer_order_that_is_refused_ends_the_trial_too(site):

@@ -218,6 +218,16 @@ def test_a_refusal_ends_the_kernels_command_line_too(board, tmp_path):
     assert (boot / "cmdline.txt").read_text() == "a\n"
 
 
+def test_a_boot_partition_without_room_for_a_new_file_does_not_boot_into_it_for_ever(board, tmp_path):
+    folder, root, _run = board
+    (tmp_path / "boot" / "cmdline.txt.new").mkdir(parents=True)  # in whose place nothing can be written
+    boot = tmp_path / "boot"
+    shutil.move(folder, boot / "skerry")
+    (boot / "cmdline.txt").write_text("a systemd.run=/boot/firmware/skerry/first-boot.sh systemd.unit=x.target\n")
+    assert first_boot(boot / "skerry", root, SKERRY_PYTHON=str(tmp_path / "bin" / "python")).returncode == 0
+    assert (boot / "cmdline.txt").read_text() == "a\n"
+
+
 def test_two_runs_at_once_are_one(board, tmp_path):
     folder, root, run = board
     with (folder / "first-boot.sh").open() as script:
@@ -231,6 +241,27 @@ def test_its_folder_may_have_any_name(tmp_path):
     folder = image(tmp_path / "an image, 'of' $HOME")
     done = first_boot(folder, tmp_path / "root", SKERRY_PYTHON=str(fake_python(tmp_path / "bin")))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+PIP_SCRIPTS = r"""
+        bin=${0%/*}; printf '#!%s/python\nrest\n' "$bin" >"$bin/one"; ln -s "$bin/one" "$bin/link"
+        printf "#!/bin/sh\n'''exec' \"%s/python\" \"\$0\"\n' '''\nrest\n" "$bin" >"$bin/three"
+        chmod +x "$bin/one" "$bin/three"; echo "command = $bin" >"${bin%/*}/pyvenv.cfg"
+"""
+
+
+@pytest.mark.parametrize("name", ["root", "a root"])
+def test_what_is_installed_below_a_folder_runs_where_that_is_the_boards_own_disk(tmp_path, name):
+    """For images that are made elsewhere: no program may begin with the folder that the board does not have."""
+    python, root = fake_python(tmp_path / "bin", pip=PIP_SCRIPTS), tmp_path / name
+    assert first_boot(image(tmp_path / "image"), root, SKERRY_PYTHON=str(python)).returncode == 0
+    made = root.rename(tmp_path / "disk") / "opt" / "skerry"
+    for program in ("one", "three"):
+        text = (made / "bin" / program).read_text()
+        assert (text.startswith("#!/bin/sh\n"), text.endswith("\nrest\n"), str(root) in text) == (True, True, False)
+        assert subprocess.run([made / "bin" / program], check=False).returncode == 0
+    assert str((made / "bin" / "link").readlink()).startswith("/opt/skerry-")
+    assert (made / "pyvenv.cfg").read_text().startswith("command = /opt/skerry-")
 
 
 def test_a_package_that_brings_the_environment_stays(board):

@@ -317,3 +317,15 @@ def test_only_a_trial_that_this_host_has_ordered_is_confirmed_at_once(rig):
     rig.ends("trial")
     assert begun() == 1
     assert rig.ingest.trials.get_nowait() == ("dev-1", rig.now + 3 * 120.0)
+
+
+def test_what_a_device_has_kept_is_gone_on_from_however_many_orders_have_failed_since(tmp_path):
+    rig = SettingsRig(tmp_path)
+    rig.set(telemetry_interval_s=30)
+    rig.ends("kept")
+    kept = rig.wanted_of.newest.id
+    for port in range(3 * settings.REMEMBERED):
+        rig.set(broker_url=f"mqtt://nowhere:{port + 1}")
+        rig.ends("rolled_back", "no_connection", kept)
+    assert rig.set(log_level="debug").keys == ("log_level", "telemetry_interval_s")
+    assert len(rig.wanted_of.orders) == settings.REMEMBERED + 1
