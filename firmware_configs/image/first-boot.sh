@@ -98,11 +98,19 @@ check_board() {
     fi
 }
 
-# A cut of the power leaves this service, which goes on at the next boot.
+# A cut of the power leaves this service, which goes on at the next boot. What lies below /run was mounted from a stick, and
+# is not there then: a script that mounts it again takes the place of this one.
 go_on_after_a_cut() {
     [ -z "$root" ] || return 0
-    case $here in *[!A-Za-z0-9/._-]*) return 0 ;; esac # a unit would need it quoted
-    sed "s|@FOLDER@|$here|" "$here/system/skerry-first-boot.service" >"$units/skerry-first-boot.service.new" 2>/dev/null || return 0
+    from=$here
+    case $from in
+        /run/*)
+            put "$here/vendor-data" "${units%/systemd/system}/skerry-first-boot/first-boot.sh" 0755
+            from=/etc/skerry-first-boot
+            ;;
+        *[!A-Za-z0-9/._-]*) return 0 ;; # a unit would need it quoted
+    esac
+    sed "s|@FOLDER@|$from|" "$here/system/skerry-first-boot.service" >"$units/skerry-first-boot.service.new" 2>/dev/null || return 0
     mv -f "$units/skerry-first-boot.service.new" "$units/skerry-first-boot.service"
     mkdir -p "$units/multi-user.target.wants"
     ln -sf ../skerry-first-boot.service "$units/multi-user.target.wants/skerry-first-boot.service"
@@ -359,4 +367,5 @@ if [ "$is_done" = 0 ]; then
 fi
 remove_claim
 rm -f "$units/skerry-first-boot.service" "$units/multi-user.target.wants/skerry-first-boot.service"
+rm -rf "${units%/systemd/system}/skerry-first-boot"
 start

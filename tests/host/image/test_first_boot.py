@@ -258,6 +258,28 @@ def test_a_serial_that_only_root_may_read_is_told_to_the_service_which_has_no_ri
     assert made.get("device", {}).get("serial", "") == wanted == board_serial(root).replace('a"b', "")
 
 
+GOES_ON = {"/run/skerry-image/skerry": "/etc/skerry-first-boot", "/boot/firmware/skerry": "/boot/firmware/skerry"}
+
+
+@pytest.mark.parametrize("place", GOES_ON)
+def test_after_a_cut_of_the_power_the_next_boot_goes_on_from_a_stick_too(tmp_path, place):
+    """What cloud-init has mounted below /run is not there at the next boot, and it runs nothing a second time."""
+    folder, units = image(tmp_path / "image"), tmp_path / "etc" / "systemd" / "system"
+    units.mkdir(parents=True)
+    text = SCRIPT.read_text()
+    functions = [
+        text[text.index(f"\n{name}() {{") :].partition("\n}\n")[0] + "\n}\n" for name in ("put", "go_on_after_a_cut")
+    ]
+    script = "".join(functions).replace("from=$here", f"from={place}") + "go_on_after_a_cut"
+    environment = {"PATH": os.environ["PATH"], "root": "", "here": str(folder), "units": str(units)}
+    subprocess.run(["sh", "-euc", script], env=environment, check=True)
+    unit = (units / "skerry-first-boot.service").read_text()
+    assert f"ConditionPathExists={GOES_ON[place]}/first-boot.sh\n" in unit
+    again = tmp_path / "etc" / "skerry-first-boot" / "first-boot.sh"
+    assert again.exists() == place.startswith("/run/")
+    assert not again.exists() or "mount -L CIDATA" in again.read_text()
+
+
 def test_two_runs_at_once_are_one(board, tmp_path):
     folder, root, run = board
     with (folder / "first-boot.sh").open() as script:
