@@ -4,7 +4,8 @@ The file itself is never changed, and what it `keeps` is its own. Values were ch
 not fit the file any more, because somebody has edited that, is left out, and an issue says so.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +139,33 @@ def _issues_from_afar(config: AgentConfig, values: Mapping[str, Any]) -> list[st
             found.append(f"{key}: {issue} in agent.toml")
         elif name == "results_file" and not _may_write(config, config.results_file(model) or "", RESULTS):
             found.append(f"{key}: in the state folder only {config.state_dir / RESULTS} is for results")
+        elif name == "results_file" and _is_needed(config, Path(config.results_file(model) or "")):
+            found.append(f"{key}: it is a file that this device works with, or no file: choose another name")
         elif name == "sources":
             folders = [each.path for each in config.sources(model) if isinstance(each, DirectorySource)]
             if not all(_may_write(config, folder, SAMPLES) for folder in folders):
                 found.append(f"{key}: in the state folder only {config.state_dir / SAMPLES} is for samples")
     return found
+
+
+def _is_needed(config: AgentConfig, path: Path) -> bool:
+    """Whether a path is of something that results must never be written into: they are appended, and then renamed."""
+    place = path.resolve()
+    if place in {each.resolve() for each in _files(config)} or place.is_relative_to(config.factory_dir.resolve()):
+        return True
+    return os.path.exists(place) and not os.path.isfile(place)  # noqa: PTH110, PTH113 - False for a name that cannot be
+
+
+def _files(config: AgentConfig) -> Iterator[Path]:
+    """Those that agent.toml names, and itself."""
+    yield from (Path(config.file), config.trust_file)
+    broker, enrolment = config.broker, config.enrolment
+    named = [broker.ca_file, broker.cert_file, broker.key_file, broker.credentials_file]
+    named += [enrolment.claim_file, enrolment.key_file] if enrolment is not None else []
+    for model, section in config.models.items():
+        named += [section.tls_cert, section.tls_key, section.token_file]
+        yield from (Path(source.path) for source in config.sources(model))
+    yield from (config.beside(name) for name in named if name)
 
 
 def _may_write(config: AgentConfig, path: str, folder: str) -> bool:

@@ -109,7 +109,7 @@ def test_a_runtime_that_dies_at_its_import_leaves_the_one_that_serves(home, boar
     skerry(home, "runtime", "create", str(tmp_path / "wheels"), "--name", "litert", "--version", "9.0.0", *where)
     view = rollout(home, FIRST, "--runtime", "litert@9.0.0")
     ((outcome, reason),) = outcomes(view)
-    assert (outcome, reason) == ("rejected", "runtime_crashed"), view
+    assert (outcome, reason) == ("failed", "runtime_crashed"), view
     assert "SIGILL" in view["deployments"][0]["detail"]
     await_runtime(board, "")
 

@@ -8,13 +8,16 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from skerry_agent import __version__
 from skerry_agent.launch import files
 from skerry_agent.launch.table import MOST_STARTS, Agent, Ended, Ordered, Record, Trial
+from skerry_agent.machine.settings import Overlay, SettingsRecord
 from skerry_agent.state.runtimes import PLACE
+from skerry_agent.state.settings import write_settings
 from skerry_agent.wire.twin import Desired
 from skerry_host.release.keys import load_or_create, trust_keys
 from tests.kit.agents import AgentRelease, agent_wheel, desire
@@ -123,8 +126,11 @@ def await_outcome(board, outcome, patience_s=40.0):
 
 def test_a_new_agent_takes_over_and_the_main_process_stays_the_same(board, manager):
     board.order()
+    write_settings(board.state, SettingsRecord(1, Overlay("s1", {"time_zone": "UTC"}), newest="s1"))
     manager.start()
     status = await_outcome(board, "succeeded")
+    begun_with = Path(f"/proc/{manager.process.pid}/environ").read_bytes().split(b"\0")
+    assert b"TZ=UTC" not in begun_with, "what is set from afar would be the system's to it, also once it is unset"
     assert (status["version"], status["upgrade"]["runs"]) == (VERSION, f"agent@{VERSION}")
     assert (manager.starts, len(manager.main_pids)) == (1, 1), "it became the other agent by exec"
     assert manager.ready >= 2
@@ -189,8 +195,9 @@ def test_without_a_service_manager_the_launcher_stays_until_the_trial_is_over(bo
         board.stage(deployment="d2")
         with (board.folder / "agent.log").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=board.folder)
-        status = await_outcome(board, "succeeded")
-        assert status["version"] == VERSION
+        await_outcome(board, "succeeded")
+        handed = "the launcher has become the new agent"
+        eventually(lambda: board.record.starts == 1 and board.status().get("version") == VERSION, handed)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0, board.tail()

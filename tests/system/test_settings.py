@@ -118,9 +118,12 @@ def _test_what_cannot_be(home, board):
     assert board.await_serving(FIRST)["http"] == before
 
 
-def test_a_broker_that_leads_nowhere_is_left_again_also_after_a_kill_in_the_trial(home, board):
-    """Without a network, by itself: what was before is on its disk."""
+def test_a_broker_that_leads_nowhere_is_left_again_also_after_a_kill_in_the_trial(home, plane, board):
+    """Without a network, by itself: what was before is on its disk. One that the host is at is kept first."""
     pid = board.status()["pids"]["fashion"]
+    port = plane.broker.rpartition(":")[2]
+    code, shown = set_(home, f"broker_url=mqtts://localhost:{port}", "telemetry_interval_s=600")
+    assert (code, shown["outcome"]) == (0, "kept"), (shown, board.tail())
     skerry(home, "device", "set", "lab-1", f"broker_url={NOWHERE}", "--trial", "5")
     eventually(lambda: (board.status() or {}).get("settings", {}).get("outcome") == "trial", "it is tried")
     assert board.status()["pids"]["fashion"] == pid, "its model serves all the time"

@@ -87,6 +87,7 @@ def run(config: AgentConfig) -> int:
     if door is not None:
         door.close()
     log.stop()
+    use_time_zone(None)  # an agent that starts in the place of this one begins with the system's
     return ENDED if _was_told(told) else ended
 
 

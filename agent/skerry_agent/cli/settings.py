@@ -36,13 +36,13 @@ def keep_settings(keeper: SettingsKeeper, supervisor: Supervisor, clock: Clock, 
 
     def proofs(keys: set[str]) -> list[Proof]:
         units = supervisor.units
-        touched = sorted(models_of(keys) & set(units))
+        touched = sorted(models_of(keys, units))
         runners: list[Proof] = [Serves(units[each], clock, feeds=feeds(each, keys)) for each in touched]
-        hears: list[Proof] = [HostHears(link, supervisor.report_now, has_left)] if takes_connection(keys) else []
+        hears: list[Proof] = [HostHears(link, clock, supervisor.report_now, has_left)] if takes_connection(keys) else []
         return [Settled(clock), *hears, *runners]
 
     def busy(keys: set[str]) -> bool:
-        touched = models_of(keys) & set(supervisor.units)
+        touched = models_of(keys, supervisor.units)
         return supervisor.upgrades.on_trial or any(supervisor.units[model].record.state in TRYING for model in touched)
 
     def models() -> set[str]:

@@ -14,11 +14,14 @@ from skerry_agent.state.disk import DiskError
 
 
 class Exchange:
-    """The exchange of one model's runner. `wanted`: it has yet to begin; `failure`: why the other did not take over."""
+    """The exchange of one model's runner. `wanted`: it has yet to begin; `failure`: why the other did not take over.
+
+    `anew`: also where the other is told just what the one before was, to see whether it starts under other limits.
+    """
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
-        self.wanted = False
+        self.wanted = self.anew = False
         self.failure: tuple[str, str] | None = None
         self._service: Service | None = None
 
@@ -27,10 +30,10 @@ class Exchange:
         """Whether the runner that serves is not the one that is wanted."""
         return self.wanted or self._service is not None
 
-    def ask(self) -> None:
+    def ask(self, *, anew: bool = False) -> None:
         """Exchange the runner as soon as that can be."""
         self.drop()
-        self.wanted, self.failure = True, None
+        self.wanted, self.anew, self.failure = True, anew, None
 
     def begin(self, slot: Slot, took_over: Callable[[Service], None], heartbeat: Callable[[Heartbeat], None]) -> None:
         """Start the other runner; `took_over` is called once it accepts requests."""

@@ -359,13 +359,13 @@ class Unit:
 
     # -- other settings ------------------------------------------------------------------------------------------------
 
-    def reload(self, listeners: Listeners | None = None) -> None:
-        """Serve under the configuration of now, and on other sockets if any are given."""
+    def reload(self, listeners: Listeners | None = None, *, anew: bool = False) -> None:
+        """Serve under the configuration of now, and on other sockets if any are given; `anew` as of an `Exchange`."""
         if listeners is not None:
             self.listeners = listeners
             self._launcher.listen_on(listeners)
         self._spare.pause()
-        self.exchange.ask()
+        self.exchange.ask(anew=anew)
         self.exchange_runner()
 
     def exchange_runner(self) -> None:
@@ -379,7 +379,7 @@ class Unit:
         if self.current_slot is None or current is None or not current.accepting:
             return
         slot = self._spare.serving(self.current_slot)
-        if self._is_as_wanted(slot, current):
+        if not self.exchange.anew and self._is_as_wanted(slot, current):
             self.exchange.drop()
         elif exclusive(slot):
             self._gap_from = self.context.clock.monotonic()

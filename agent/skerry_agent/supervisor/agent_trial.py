@@ -1,7 +1,8 @@
 """The trial of this agent, by itself: it is healthy once it has all that the one before it had.
 
-Every model that served serves, a connection that there was is there again, and the broker has taken a reported state. A
-deadline it has not: the launcher's watcher ends an agent that hangs or lacks something for too long.
+Every model that served serves, a connection that there was is there again, and the broker has taken a reported state.
+The launcher's watcher ends an agent that hangs or lacks something for too long; should that process be gone (a board
+that wants memory kills some), an agent that still works gives up by itself a little later.
 """
 
 from collections import deque
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.unit import Unit
-from skerry_agent.launch.table import Event, Healthy, Trial, Waits
+from skerry_agent.launch.table import Event, Healthy, Late, Trial, Waits
 from skerry_agent.wire.plain_text import cleaned
 
 LOOK_S = 1.0
@@ -17,6 +18,8 @@ STEADY_S = 3.0
 """So long nothing is lacking before it counts."""
 TELL_S = 5.0
 """What is lacking is written down so often at most, for the report of a trial that fails."""
+OVERDUE_S = 10.0
+"""So long after its deadline a trial is over though the watcher has not ended it."""
 MOST_CHARS = 300
 MOST_SENT = 64
 """So many reports may be on their way at a time: one is sent each second, and a link may be slow."""
@@ -37,6 +40,7 @@ class AgentTrial:
         self._confirmed = not trial.linked
         self._steady_since: float | None = None
         self._told, self._told_at = "", context.clock.monotonic()
+        self._overdue_at = self._told_at + trial.deadline_s + OVERDUE_S
         self._context.clock.after(LOOK_S, self._look)
 
     def reported(self, token: int | None) -> None:
@@ -54,6 +58,8 @@ class AgentTrial:
         if self.lacking:
             self._steady_since = None
             self._tell(now)
+            if now >= self._overdue_at and self._judged(Late()):
+                return
         elif self._steady_since is None:
             self._steady_since = now
         elif now - self._steady_since >= STEADY_S and self._judged(Healthy(self.trial.agent.folder)):

@@ -215,6 +215,10 @@ class AgentUpgrade:
         if not self._write(event) or self._record.trial is not None:
             return False
         self._trial = None
+        if self._record.current.folder != self._own:
+            log.warning("this agent was not healthy in time, and the one before it starts")
+            self._end_for_another()
+            return True
         ended = self._record.ended
         assert ended is not None
         log.info("this agent is the current one from now on", release=ended.release, outcome=ended.outcome)

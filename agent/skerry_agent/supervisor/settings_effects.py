@@ -43,29 +43,35 @@ class Effects:
     def apply(self, config: AgentConfig, keys: Iterable[str]) -> Failure | None:
         """Work by this configuration, which differs from the one before in these keys; why that cannot be."""
         self._use(config)
-        touched = models_of(keys)
-        for model in sorted(touched & set(self._parts.units())):
+        touched = models_of(keys, self._parts.units())
+        for model in sorted(touched):
             if f"models.{model}.http" in keys:
                 failure = self._listen_elsewhere(config, model)
                 if failure is not None:
                     self._halfway = True
                     return failure
-        self._reload(touched)
+        self._reload(touched, anew=any(_takes(key) == "runner" and not settings.split(key)[0] for key in keys))
         self._connect(config, keys)
         return None
 
     def take_back(self, config: AgentConfig, keys: Iterable[str]) -> None:
         """Work by the configuration of before again, also in a process that was started under the other one."""
         self._use(config)
-        touched = models_of(keys)
-        for model in sorted(touched & set(self._parts.units())):
+        touched = models_of(keys, self._parts.units())
+        for model in sorted(touched):
             if f"models.{model}.http" in keys:
                 self._listen_again(config, model)
-        self._before = {}
+        self._close_of_models_that_went()
         if not self._halfway:
             self._reload(touched)
             self._connect(config, keys)
         self._halfway = False
+
+    def _close_of_models_that_went(self) -> None:
+        for model, before in self._before.items():
+            if model not in self._parts.listeners:
+                before.close_tcp()
+        self._before = {}
 
     def _listen_again(self, config: AgentConfig, model: str) -> None:
         now, before = self._parts.listeners[model], self._before.get(model)
@@ -74,10 +80,10 @@ class Effects:
         self._parts.listeners[model] = before or now.elsewhere(config)
         now.close_tcp()
 
-    def _reload(self, models: set[str]) -> None:
+    def _reload(self, models: set[str], *, anew: bool = False) -> None:
         units = self._parts.units()
-        for model in sorted(models & set(units)):
-            units[model].reload(self._parts.listeners[model].sockets)
+        for model in sorted(models):
+            units[model].reload(self._parts.listeners[model].sockets, anew=anew)
 
     def settle(self) -> None:
         """What was before is needed no more."""
@@ -113,9 +119,10 @@ def make_folders(config: AgentConfig, keys: Iterable[str]) -> None:
             make_folder(config.state_dir / (RESULTS if name == "results_file" else SAMPLES))
 
 
-def models_of(keys: Iterable[str]) -> set[str]:
-    """The models that take a new runner."""
-    return {settings.split(key)[0] for key in keys if _takes(key) == "runner"}
+def models_of(keys: Iterable[str], there: Iterable[str]) -> set[str]:
+    """The models, of those that are there, that take a new runner: all, where a key is of no single one."""
+    touched = {settings.split(key)[0] for key in keys if _takes(key) == "runner"}
+    return {*there} if "" in touched else touched & {*there}
 
 
 def takes_connection(keys: Iterable[str]) -> bool:

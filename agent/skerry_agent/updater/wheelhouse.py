@@ -24,11 +24,14 @@ from skerry_agent.state.runtimes import MANIFEST_FILE, PLACE, Place
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.installed import damaged_file
 from skerry_agent.updater.room import Room
-from skerry_agent.wire.runtimes import MAX_FILES, REQUIREMENTS, Wheelhouse, is_file_name
+from skerry_agent.wire.hidden_modules import before_python, before_the_agent, modules_of
+from skerry_agent.wire.runtimes import AGENT_DISTRIBUTION, MAX_FILES, REQUIREMENTS, Wheelhouse, is_file_name
 from skerry_agent.wire.wheel_names import parse_wheel_name
 
 PIP_TIMEOUT_S = 540.0
 """Below the time that an updater has; numpy and LiteRT take a Raspberry Pi 3 about a minute."""
+PIP_BYTES = 110 * 1024 * 1024
+"""Memory that pip takes for the largest wheelhouse that was measured (LiteRT 2.3.0 with numpy: 100 MB)."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,14 @@ def install(job: Installation, room: Room, pip: "Pip | None" = None, place: Plac
 
 
 def _check_room(job: Installation, room: Room, folder: Path) -> None:
-    """Raise `RefusedError` where the disk does not hold the wheels, and what they become."""
+    """Raise `RefusedError` where the board does not hold the wheels and what they become, or what pip takes."""
     lacking = room.lacks_disk(job.wheelhouse.installed_bytes + job.wheelhouse.artifact.size, folder)
     if lacking is not None:
         raise RefusedError(Refusal("failed", "disk_full", f"{job.title}: {lacking}"))
+    free = room.free_memory_bytes()
+    if free is not None and free < PIP_BYTES:
+        needs = f"pip takes {PIP_BYTES} B of memory, {max(0, free)} B are free; stop something, or raise MemoryMax"
+        raise RefusedError(Refusal("failed", "not_enough_ram", f"{job.title}: {needs}"))
 
 
 def _unpack(job: Installation, wheels: Path, place: Place) -> None:
@@ -131,9 +138,20 @@ def _check(job: Installation, target: Path) -> None:
     missing = sorted(job.wheelhouse.distributions.keys() - {name.replace(".", "-") for name in there})
     if missing:
         raise _unfit(job.title, f"{', '.join(missing)} is promised by its manifest and not in it")
+    hiding = _hiding(job, target)
+    if hiding:
+        raise _unfit(job.title, f"it brings {', '.join(hiding)}, which would come before Python's own or the agent's")
     damaged = damaged_file(target)
     if damaged is not None:
         raise RefusedError(Refusal("failed", "install_failed", f"{job.title}: {damaged} is not what its RECORD says"))
+
+
+def _hiding(job: Installation, target: Path) -> list[str]:
+    """What the host would not have signed; a folder without a first file stands before nothing."""
+    found = modules_of(path.relative_to(target).as_posix() for path in target.glob("*"))
+    found |= modules_of(path.relative_to(target).as_posix() for path in target.glob("*/__init__.*"))
+    is_agent = AGENT_DISTRIBUTION in job.wheelhouse.distributions
+    return [*before_python(found), *(() if is_agent else before_the_agent(found))]
 
 
 def run_pip(wheels: Path, target: Path, scratch: Path) -> None:

@@ -35,7 +35,8 @@ DEFAULT_TRIAL_S, LEAST_TRIAL_S, MOST_TRIAL_S = 120.0, 5.0, 3600.0
 
 Outcome = Literal["none", "trial", "kept", "rolled_back", "refused"]
 Taken = Literal["at once", "connection", "runner"]
-"""What a change of a key takes: nothing, a new connection to the broker, or a new runner of the model."""
+"""What a change of a key takes: nothing, a new connection to the broker, or a new runner of the model (of all models,
+where the key is of no single one): a limit that no runner keeps to is found out on trial, not at the next start."""
 
 KEY_PATTERN = r"^[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*){0,3}\Z"
 Key = Annotated[str, Meta(pattern=KEY_PATTERN, max_length=128)]
@@ -174,8 +175,8 @@ SETTINGS: tuple[Setting, ...] = (
         "at once",
         "by which clock `hours` are meant",
     ),
-    Setting("hang_s", *_seconds(1, 600), "at once", "an inference that takes longer counts as hung"),
-    Setting("start_timeout_s", *_seconds(5, 3600), "at once", "a model that is not ready by then is rejected"),
+    Setting("hang_s", *_seconds(1, 600), "runner", "an inference that takes longer counts as hung"),
+    Setting("start_timeout_s", *_seconds(5, 3600), "runner", "a model that is not ready by then is rejected"),
     Setting("patch_stall_s", *_seconds(5, 3600), "at once", "timeout of a patch"),
     Setting("outbox_bytes", *_whole(64 * 1024, 64 * _GIB), "at once", "telemetry kept while offline"),
     Setting("outbox_days", Annotated[float, Meta(gt=0, le=3650)], "days, up to 3650", "at once", "and for how long"),
@@ -255,6 +256,7 @@ def issue_of(key: str, value: object) -> str:
     try:
         if isinstance(value, str) and len(value) > MOST_CHARS:
             return f"{key}: longer than {MOST_CHARS} characters"
+        msgspec.json.encode(value)  # half a character has no place in any message
         converted = msgspec.convert(value, setting.kind)
     except (msgspec.ValidationError, ValueError, RecursionError):
         return f"{key}: {_quoted(value)} is not {setting.form}"
@@ -265,7 +267,10 @@ def issue_of(key: str, value: object) -> str:
 def issues_of(values: Mapping[str, object]) -> list[str]:
     """What is wrong with each of some values, and with all of them together."""
     found = [*filter(None, (issue_of(key, value) for key, value in values.items()))]
-    size = len(msgspec.json.encode(values))
+    try:
+        size = len(msgspec.json.encode(values))
+    except (RecursionError, UnicodeEncodeError):  # each has its issue already
+        return found
     if len(values) > MOST_KEYS or size > MAX_VALUES_BYTES:
         found.append(
             f"{len(values)} settings of {size} bytes: at most {MOST_KEYS} of {MAX_VALUES_BYTES} bytes can be set"

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skerry_agent.wire.blobs import BlobRef, check_size
+from skerry_agent.wire.hidden_modules import before_the_agent
 from skerry_agent.wire.runtimes import MAX_FILES, REQUIREMENTS, Kind, Wheelhouse, kind_issue
 from skerry_agent.wire.wheel_names import normalised
 from skerry_host.release.errors import ReleaseError
 from skerry_host.release.wheel_place import Place, misfits, place_of
 from skerry_host.release.wheel_requirements import unpinned, unresolved
-from skerry_host.release.wheels import Wheel, agent_modules, read_wheel
+from skerry_host.release.wheels import Wheel, read_wheel
 
 MAX_SHOWN = 12
 ANYWHERE = Place()
@@ -108,7 +109,7 @@ def _kind_issues(wheels: Sequence[Wheel], kind: Kind) -> list[str]:
     found = [issue] if issue is not None else []
     if kind == "runtime" and issue is None:
         for wheel in wheels:
-            modules = agent_modules(wheel)
+            modules = before_the_agent(wheel.modules)
             if modules:
                 found.append(f"{wheel.name.file} brings {', '.join(modules)}, of which the agent is made")
     return found

@@ -11,8 +11,8 @@ import hashlib
 import io
 import stat
 import struct
-import sys
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.parser import BytesParser
@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
+from skerry_agent.wire.hidden_modules import before_python, modules_of
 from skerry_agent.wire.wheel_names import WheelName, normalised, parse_wheel_name
 
 MAX_UNPACKED_BYTES = 1 << 30
@@ -28,10 +29,12 @@ MAX_ENTRIES = 50_000
 BLOCK = 4096
 ELF_MACHINES = {62: "x86_64", 183: "aarch64", 40: "armv7l", 3: "i686", 243: "riscv64"}
 """e_machine of elf(5), by which the kernel tells whose code a file is."""
+NO_ZIP = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, csv.Error),
+    *(NotImplementedError, RuntimeError, EOFError, ValueError, KeyError, OverflowError, OSError),
+)
+"""What `zipfile` raises for a damaged archive: it seeks to before the beginning, and asks for other methods."""
 _SIGNATURES = ("RECORD", "RECORD.jws", "RECORD.p7s")
-_AGENT_MODULES = {"skerry_agent", "msgspec", "paho", "cryptography", "zstandard", "h11"}
-_HOOKS = {"sitecustomize", "usercustomize"}
-"""Modules that Python imports by itself at its start, whoever brings them."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def read_wheel(path: Path) -> Wheel | str:
             if unsafe:
                 return unsafe[0]
             return _read(path, name, archive)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except NO_ZIP as error:
         return f"{path.name} is no whole wheel: {' '.join(str(error).split())[:200]}"
 
 
@@ -92,12 +95,12 @@ def _read(path: Path, name: WheelName, archive: zipfile.ZipFile) -> Wheel:
     metadata = BytesParser().parsebytes(archive.read(f"{info}/METADATA"))
     archive.getinfo(f"{info}/WHEEL")
     requires, bad = _requirements(metadata.get_all("Requires-Dist") or [])
-    modules = tuple(sorted(_modules(entry.filename for entry in files)))
+    modules = tuple(sorted(modules_of(entry.filename for entry in files)))
     issues = [
         *_differing(metadata.get("Name", ""), metadata.get("Version", ""), name),
         *_record_issues(archive, files, info),
         *bad,
-        *_hiding(modules),
+        *(f"its module {module} would come before Python's own" for module in before_python(modules)),
     ]
     return Wheel(
         path=path,
@@ -170,33 +173,6 @@ def _requirements(lines: Iterable[str]) -> tuple[tuple[Requirement, ...], list[s
         except InvalidRequirement as error:
             bad.append(f"{line[:80]!r} is no requirement: {str(error).splitlines()[0]}")
     return tuple(found), bad
-
-
-def _modules(names: Iterable[str]) -> set[str]:
-    """The modules and packages at its top, also those that go to the top from its .data folder."""
-    found: set[str] = set()
-    for name in names:
-        parts = name.split("/")
-        if parts[0].endswith(".data") and len(parts) > 2 and parts[1] in {"purelib", "platlib"}:
-            parts = parts[2:]
-        if parts[0].endswith((".dist-info", ".data")):
-            continue
-        module = parts[0].partition(".")[0] if len(parts) == 1 else parts[0]
-        if module.isidentifier() and (len(parts) > 1 or parts[0].endswith((".py", ".so"))):
-            found.add(module)
-    return found
-
-
-def _hiding(modules: Iterable[str]) -> Iterator[str]:
-    """A runtime comes first on the path, so before Python's own modules."""
-    for module in modules:
-        if module in sys.stdlib_module_names or module in _HOOKS:
-            yield f"its module {module} would come before Python's own"
-
-
-def agent_modules(wheel: Wheel) -> list[str]:
-    """Modules of the agent, or that it is made of, in a wheel."""
-    return sorted(_AGENT_MODULES & set(wheel.modules))
 
 
 def _machines(archive: zipfile.ZipFile, files: list[zipfile.ZipInfo]) -> frozenset[str]:

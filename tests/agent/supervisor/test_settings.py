@@ -3,13 +3,18 @@
 import socket
 
 import pytest
+from msgspec.structs import replace
 
 from skerry_agent.config import ModelSection
+from skerry_agent.machine.records import State
 from skerry_agent.machine.settings import MAX_ATTEMPTS
 from skerry_agent.ports.runner_protocol import CameraSource, ReplaySource
 from skerry_agent.state.settings import FILES, read_settings
+from skerry_agent.wire import envelope
 from skerry_agent.wire.settings import Difference
+from skerry_agent.wire.twin import Desired
 from tests.kit.settings_site import HERE, NOWHERE, STRANGE, THERE, SettingsSite
+from tests.kit.site import DESIRED, signed
 
 
 @pytest.fixture
@@ -67,6 +72,9 @@ def test_a_desired_state_that_says_nothing_of_settings_changes_none(site):
         ({"models.m.http": "0.0.0.0:8001"}, "invalid_settings", "without TLS"),
         ({"models.m.results_file": "state/desired.json"}, "invalid_settings", "results"),
         ({"models.m.results_file": "state/results/../desired.json"}, "invalid_settings", "results"),
+        ({"models.m.results_file": "trust.json"}, "invalid_settings", "works with"),
+        ({"models.m.results_file": "state/../fleet-ca.pem/../trust.json"}, "invalid_settings", "works with"),
+        ({"models.m.results_file": "/dev/zero"}, "invalid_settings", "works with"),
         ({"models.m.sources": [{"type": "directory", "path": "state/outbox"}]}, "invalid_settings", "samples"),
         ({"models.m.sources": [{"type": "directory", "path": "."}]}, "invalid_settings", "samples"),
     ],
@@ -77,6 +85,17 @@ def test_what_cannot_be_is_refused_as_a_whole(serving, values, code, words):
     assert words in serving.report.detail
     assert serving.agent.config.agent.telemetry_interval_s == 60.0
     assert serving.told.outcome == "refused"
+
+
+def test_a_value_that_is_nested_without_end_is_refused_and_breaks_nothing(site, tmp_path):
+    deep: list = []
+    for _ in range(400):
+        deep = [deep]
+    site.order("o1", {"telemetry_interval_s": deep, "hang_s": 20})
+    assert site.outcome == ("refused", "invalid_settings")
+    site.restart()
+    assert (site.outcome, site.agent.config.agent.hang_s) == (("refused", "invalid_settings"), 10.0)
+    assert [each.key for each in site.report.differences] == ["hang_s", "telemetry_interval_s"]
 
 
 def test_what_agent_toml_keeps_for_itself_stays_and_the_rest_is_taken(tmp_path):
@@ -104,6 +123,17 @@ def test_an_order_that_has_failed_is_not_tried_again_until_it_is_ordered_anew(si
     assert site.outcome == ("trial", "")
 
 
+def test_a_host_that_was_restored_from_a_backup_has_its_way_again(site):
+    """An order of before the one that is kept, in a newer desired state."""
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    site.order("o2", {"telemetry_interval_s": 7})
+    site.turn(5.0)
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    assert (site.outcome, site.report.kept, site.agent.config.agent.telemetry_interval_s) == (("kept", ""), "o1", 5.0)
+
+
 # -- the broker --------------------------------------------------------------------------------------------------------
 
 
@@ -113,6 +143,15 @@ def test_a_broker_is_kept_once_the_host_has_confirmed_a_report_over_it(site):
     assert (site.outcome, site.link.place) == (("kept", ""), THERE)
     site.restart()
     assert (site.link.place, site.outcome) == (THERE, ("kept", ""))
+
+
+def test_a_receipt_that_is_lost_is_made_up_for_by_the_next(site):
+    site.lost_receipts = 2
+    site.order("o1", {"broker_url": THERE}, trial_s=60.0)
+    site.turn(8.0)
+    assert site.outcome == ("trial", "")
+    site.turn(30.0)
+    assert (site.outcome, site.link.place) == (("kept", ""), THERE)
 
 
 @pytest.mark.parametrize(("url", "code"), [(NOWHERE, "no_connection"), (STRANGE, "not_confirmed")])
@@ -165,6 +204,32 @@ def test_a_newer_order_supersedes_one_on_trial(site):
     assert site.keeper.record.trial is None, "it is known, and is not tried again"
 
 
+def test_an_order_that_was_kept_before_ends_the_trial_of_the_one_after_it(site):
+    """A host that was restored from a backup says it again: what is on trial must not be kept under its name."""
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    site.order("o2", {"telemetry_interval_s": 7})
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(6.0)
+    assert (site.agent.config.agent.telemetry_interval_s, site.outcome, site.report.id) == (5.0, ("kept", ""), "o1")
+    assert site.report.differences == ()
+
+
+def test_a_limit_that_no_runner_keeps_to_is_found_out_before_the_next_start(serving):
+    """Else it would be kept while the runner from before serves, and none would at the next start."""
+    before = serving.processes.runners[-1]
+    serving.starts = False
+    serving.order("o1", {"start_timeout_s": 6})
+    serving.turn(8.0)
+    assert serving.outcome == ("rolled_back", "start_timeout")
+    assert (before.killed, serving.agent.config.agent.start_timeout_s) == (False, 60.0)
+    serving.starts, serving.answers = True, False
+    serving.order("o2", {"hang_s": 3}, trial_s=10.0)
+    serving.turn(12.0)
+    assert serving.outcome == ("rolled_back", "no_samples"), "an inference of four seconds never ends under it"
+    assert serving.agent.status().models["m"].serving
+
+
 def test_a_newer_order_that_is_refused_ends_the_trial_too(site):
     """Else the host would not know what holds: it goes on from what was kept last."""
     site.order("o1", {"broker_url": NOWHERE}, trial_s=60.0)
@@ -211,6 +276,30 @@ def test_a_start_that_cannot_be_counted_is_one_with_the_values_before(site, tmp_
     site.turn(2.0)
     site.restart()
     assert (site.link.place, site.outcome) == (HERE, ("rolled_back", "disk"))
+
+
+def test_where_both_copies_are_lost_what_is_desired_is_tried_anew(site, tmp_path):
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    for name in FILES:
+        (tmp_path / "state" / name).write_bytes(b"rotten")
+    site.restart()
+    assert site.outcome == ("trial", "")
+    assert any("is damaged" in issue for issue in site.agent.status().issues)
+    site.turn(5.0)
+    assert (site.outcome, site.agent.config.agent.telemetry_interval_s) == (("kept", ""), 5.0)
+    assert not any("is damaged" in issue for issue in site.agent.status().issues)
+
+
+def test_a_damaged_copy_is_made_again_at_the_start_and_said_once(site, tmp_path):
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    (tmp_path / "state" / FILES[1]).write_bytes(b"rotten")
+    site.restart()
+    assert any("is damaged" in issue for issue in site.agent.status().issues)
+    site.restart()
+    assert not any("is damaged" in issue for issue in site.agent.status().issues)
+    assert (site.outcome, site.agent.config.agent.telemetry_interval_s) == (("kept", ""), 5.0)
 
 
 def test_on_a_full_disk_nothing_is_begun(site, tmp_path):
@@ -299,6 +388,19 @@ def test_a_camera_that_the_runner_before_holds_for_a_moment_is_no_failure(servin
     assert serving.outcome == ("kept", "")
 
 
+def test_a_candidate_that_is_tried_meanwhile_costs_the_settings_no_time(serving):
+    """Their runner cannot be exchanged beside it."""
+    unit = serving.agent.units["m"]
+    serving.starts = False
+    serving.order("o1", {"models.m.camera": "/dev/video1"}, trial_s=10.0)
+    rested, unit.record = unit.record, replace(unit.record, state=State.PROBATION)
+    serving.turn(30.0)
+    assert serving.outcome == ("trial", "")
+    unit.record, serving.starts = rested, True
+    serving.turn(8.0)
+    assert (serving.outcome, paths(serving)) == (("kept", ""), ["/dev/video1"])
+
+
 def test_what_its_sources_lacked_before_is_not_held_against_another_change(tmp_path):
     site = SettingsSite(tmp_path, {"m": ModelSection(sources=(ReplaySource("77.npz"),), unix="")}, installed=("m",))
     site.turn(2.0)
@@ -354,6 +456,30 @@ def test_a_port_in_use_is_a_rollback_that_names_who_has_it(serving):
     assert "listens there" in serving.report.detail
     assert (serving.agent.status().http["m"], len(serving.processes.runners)) == (old, runners)
     assert listens(old)
+
+
+def test_of_two_models_one_whose_port_is_taken_brings_the_other_back_too(tmp_path):
+    site = SettingsSite(tmp_path, {"a": ModelSection(unix=""), "b": ModelSection(unix="")}, installed=("a", "b"))
+    site.turn(2.0)
+    old, runners = site.agent.status().http, len(site.processes.runners)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        site.order("o1", {"models.a.http": f"127.0.0.1:{free_port()}", "models.b.http": f"127.0.0.1:{port}"})
+        site.turn(1.0)
+    assert site.outcome == ("rolled_back", "port_in_use")
+    assert (site.agent.status().http, len(site.processes.runners)) == (old, runners), "no runner was disturbed"
+    assert all(listens(url) for url in old.values())
+
+
+def test_a_model_that_is_removed_during_the_trial_leaves_no_port_behind(serving):
+    old, port = serving.agent.status().http["m"], free_port()
+    serving.order("o1", {"models.m.http": f"127.0.0.1:{port}"}, trial_s=10.0)
+    removed = Desired("dev-1", serving.generation + 1, 1.0, removed=("m",))
+    serving.agent.message(DESIRED, signed(envelope.DESIRED, removed))
+    serving.turn(15.0)
+    assert serving.keeper.record.trial is None
+    assert not listens(old)
+    assert not listens(f"http://127.0.0.1:{port}")
 
 
 def test_the_port_that_a_model_has_already_can_be_given_to_it(serving):

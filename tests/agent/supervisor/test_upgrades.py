@@ -8,7 +8,7 @@ from skerry_agent.machine.records import State
 from skerry_agent.machine.settings import OnTrial, Overlay, SettingsRecord
 from skerry_agent.ports.jobs import AgentReady, InstallAgent, PlanAgent, Planned, Refusal
 from skerry_agent.state.runtimes import PLACE
-from skerry_agent.supervisor.agent_trial import LOOK_S, STEADY_S, TELL_S
+from skerry_agent.supervisor.agent_trial import LOOK_S, OVERDUE_S, STEADY_S, TELL_S
 from skerry_agent.supervisor.agent_upgrade import MOST_INSTALLS, REST_POLL_S, SETTLED_S
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
@@ -239,6 +239,17 @@ def test_it_does_not_commit_before_the_broker_has_taken_a_report(tmp_path):
     site.clock.advance(30.0)
     assert site.record.trial.waiting == "the broker has not taken a report"
     assert site.reported.state == "trial"
+
+
+def test_one_that_nobody_watches_any_more_gives_up_by_itself_after_its_deadline(tmp_path):
+    """The watcher may have been killed: an agent without a link would stay for good, and nobody could reach it."""
+    site = on_trial(tmp_path)
+    site.clock.advance(TRIAL.deadline_s + OVERDUE_S - 2 * LOOK_S)
+    assert site.ended == []
+    site.clock.advance(4 * LOOK_S)
+    assert (site.ended, site.outcome()) == ([True], ("rolled_back", "agent_not_healthy"))
+    assert "the broker has not taken a report" in site.record.ended.detail
+    assert site.record.current == Agent()
 
 
 def test_a_slow_link_confirms_a_report_when_others_are_on_their_way(tmp_path):

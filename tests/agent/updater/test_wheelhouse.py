@@ -14,6 +14,7 @@ from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.room import Room
 from skerry_agent.updater.wheelhouse import Installation, install, is_installed
 from skerry_agent.wire.runtimes import REQUIREMENTS
+from tests.kit.updater import board
 from tests.kit.wheels import Wheel, requirements, tar_of, wheelhouse_of, wheelhouse_tar
 
 TINY = Wheel()
@@ -130,6 +131,15 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(tmp_path):
     assert (found.reason, "do not fit" in found.detail) == ("disk_full", True)
 
 
+def test_what_does_not_fit_into_memory_is_not_begun_and_takes_no_board_down(tmp_path):
+    job = job_of(tmp_path, wheelhouse_tar(TINY))
+    small = board(tmp_path / "board", {"proc/meminfo": "MemAvailable:   65536 kB\nSwapFree:   0 kB\n"})
+    with pytest.raises(RefusedError, match="are free; stop something") as refused:
+        install(job, small, pip=lambda *_: pytest.fail("pip was started"))
+    assert refused.value.refusal.reason == "not_enough_ram"
+    assert list(job.folder.parent.iterdir()) == []
+
+
 def test_an_interpreter_without_pip_says_what_to_do(tmp_path):
     from skerry_agent.updater.wheelhouse import _refusal
 
@@ -165,3 +175,26 @@ def test_a_bit_that_rots_anywhere_in_an_installation_is_noticed_and_never_an_err
         assert not is_installed(installed, b"{}") or path.name in {"RECORD", "REQUESTED", "INSTALLER"}
     finally:
         path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "tiny-1.0.data/data/sitecustomize.py",
+        "tiny-1.0.data/data/lib/python/msgspec/__init__.py",
+        "usercustomize.py",
+        "json.py",
+        "skerry_agent/__init__.py",
+    ],
+)
+def test_a_wheel_that_stands_before_python_or_the_agent_is_not_installed(tmp_path, file):
+    """Whatever its name is: pip puts what a wheel has as data beside its modules."""
+    wheel = Wheel(files={"tiny.py": "", file: ""})
+    refused = refusal(job_of(tmp_path, wheelhouse_tar(wheel), wheel))
+    assert refused.reason == "wheelhouse_unfit"
+    assert "would come before" in refused.detail
+
+
+def test_data_that_is_no_module_is_installed(tmp_path):
+    wheel = Wheel(files={"tiny.py": "", "tiny-1.0.data/data/share/tiny.conf": "", "tiny-1.0.data/data/test/x.txt": ""})
+    install(job_of(tmp_path, wheelhouse_tar(wheel), wheel), Room())

@@ -94,6 +94,15 @@ def test_no_value_is_an_error_of_the_check(value, key):
     assert isinstance(settings.issue_of(key, value), str)
 
 
+@pytest.mark.parametrize("value", ["half \udc80", [{"type": "camera", "path": "\udc80"}]])
+@pytest.mark.parametrize("key", ["models.m.camera", "models.m.sources", "log_level"])
+def test_half_a_character_is_an_issue_in_one_line_also_of_all_together(key, value):
+    """As a shell gives it, of an argument that is no UTF-8."""
+    found = settings.issues_of({key: value})
+    assert len(found) == 1
+    assert found[0].encode()
+
+
 def test_all_together_have_a_limit():
     values = {f"models.m{n}.camera": "/dev/" + "v" * 400 for n in range(60)}
     assert "at most" in settings.issues_of(values)[0]

@@ -87,6 +87,15 @@ FAULTS = {
     "the agent's code under another name": (replace(TINY, files={"skerry_agent/x.py": ""}), "brings skerry_agent"),
     "a module of Python's own": (replace(TINY, files={"json/__init__.py": ""}), "would come before Python's own"),
     "a hook of Python's start": (replace(TINY, files={"sitecustomize.py": ""}), "would come before Python's own"),
+    "a hook without its source": (replace(TINY, files={"sitecustomize.pyc": ""}), "would come before Python's own"),
+    "a hook among its data": (
+        replace(TINY, files={"tiny-1.0.data/data/sitecustomize.py": ""}),
+        "would come before Python's own",
+    ),
+    "the agent's module among its data": (
+        replace(TINY, files={"tiny-1.0.data/data/lib/python/msgspec/__init__.py": ""}),
+        "of which the agent is made",
+    ),
     "a requirement that is none": (replace(TINY, needs=(">>>",)), "is no requirement"),
 }
 

@@ -9,6 +9,7 @@ import queue
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -18,6 +19,7 @@ from skerry_host.plane.broker.link import Link, Outgoing
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import receipts
 
+T = TypeVar("T")
 AT_ONCE = 20
 """So many unconfirmed reports are confirmed without delay: a device is sending what has waited on its disk."""
 
@@ -47,18 +49,30 @@ class Unconfirmed:
 
 
 class Receipts:
-    """Sends receipts to the devices that `stored` names, each as often as it has a report; another thread fills it."""
+    """Sends receipts to the devices that `stored` names, each as often as it has a report; another thread fills it.
+
+    So it does `trials`, with the devices that try settings and until when they may.
+    """
 
     def __init__(
-        self, registry: Registry, link: Link, stored: "queue.SimpleQueue[str]", clock: Callable[[], float]
+        self,
+        registry: Registry,
+        link: Link,
+        stored: "queue.SimpleQueue[str]",
+        clock: Callable[[], float],
+        trials: "queue.SimpleQueue[tuple[str, float]] | None" = None,
     ) -> None:
         self._registry, self._link, self._stored, self._clock = registry, link, stored, clock
+        self._trials = trials if trials is not None else queue.SimpleQueue()
         self._devices: dict[str, Unconfirmed] = {}
+        self._trying: dict[str, float] = {}
 
     def send(self) -> None:
         """Send what is due; nothing while offline."""
-        now = self._clock()
-        due = [device for device, reports in Counter(self._drained()).items() if self._count(device, reports, now)]
+        now, begun = self._clock(), dict(_drained(self._trials))
+        self._trying = {device: until for device, until in self._trying.items() if until > now} | begun
+        reports = Counter(_drained(self._stored))
+        due = {*begun, *(device for device, count in reports.items() if self._count(device, count, now))}
         if not due or not self._link.connected:
             return
         with self._registry.read() as session:
@@ -70,15 +84,16 @@ class Receipts:
         """Whether a receipt is due with these reports."""
         unconfirmed = self._devices.setdefault(device, Unconfirmed())
         unconfirmed.reports += reports
-        return unconfirmed.is_due(now)
+        return device in self._trying or unconfirmed.is_due(now)
 
     @staticmethod
     def _message(device: str, receipt: Receipt) -> Outgoing:
         return Outgoing(topics.receipt(device), codec.encode(replace(receipt, reads=report_forms.READ)), retain=False)
 
-    def _drained(self) -> Iterator[str]:
-        while True:
-            try:
-                yield self._stored.get_nowait()
-            except queue.Empty:
-                return
+
+def _drained(filled: "queue.SimpleQueue[T]") -> Iterator[T]:
+    while True:
+        try:
+            yield filled.get_nowait()
+        except queue.Empty:
+            return

@@ -45,6 +45,7 @@ LABELS = {
     "kept": "kept",
     "trial": "on trial",
     "sent": "sent",
+    "foreign_order": "set by an order that this host does not know",
     "kept_here": "kept by the board for itself",
     "superseded": "another order came",
     "hours": "not a time window",

@@ -228,3 +228,20 @@ def test_boots_that_report_no_more_are_not_named_each_time(sender):
     sender.host.hear(0, boot="boot-2")
     sender.hear(1, every_s=60)
     assert [stored.boot for stored in sender.last.boots] == ["boot-2"]
+
+
+def test_a_device_that_tries_settings_has_each_report_confirmed_at_once_while_it_may(host):
+    """It takes a receipt for the proof that it is heard over a new broker; the usual hour would be too late."""
+    sender = Sender(host)
+    sender.receipts = Receipts(host.registry, sender.link, host.ingest.stored, lambda: host.now, host.ingest.trials)
+    sender.hear(2, every_s=60)
+    sender.receipts.send()
+    sent = len(sender.link.sent)
+    host.ingest.trials.put(("dev-1", host.now + 120.0))
+    sender.receipts.send()
+    assert len(sender.link.sent) == sent + 1, "also of what came just before the trial was heard of"
+    assert sender.hear(2, every_s=10) == sent + 2
+    sender.receipts.send()
+    sent = len(sender.link.sent)
+    host.now += 120.0
+    assert sender.hear(3, every_s=10) == sent, "then as usual again"

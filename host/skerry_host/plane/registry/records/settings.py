@@ -19,7 +19,7 @@ from skerry_host.plane.registry.tables import SettingsRow
 from skerry_host.text import MOST, clean
 
 REMEMBERED = 8
-"""So many orders of a device are kept, the newest."""
+"""So many orders of a device are kept, the newest, and beside them the one that the device says it has kept."""
 
 FAILED = frozenset({"rolled_back", "refused"})
 MOST_CODE = 64
@@ -78,13 +78,22 @@ def rows(session: Session, devices: Iterable[str]) -> list[SettingsRow]:
 
 def put(session: Session, device: str, order: SettingsOrder, before: Wanted | None, now: float) -> None:
     """Set all these values on a device, in the place of those `before`; its desired state has yet to say so."""
-    orders = (*(before.orders if before is not None else ()), PastOrder(order.id, order.values))[-REMEMBERED:]
+    orders = _remembered(before, PastOrder(order.id, order.values))
     row = session.get(SettingsRow, device) if before is not None else None
     if row is None:
         row = SettingsRow(device=device, kept="")
         session.add(row)
     row.order_id, row.orders, row.trial_s = order.id, msgspec.json.encode(orders), order.trial_s
     row.signed, row.outcome, row.code, row.detail, row.ordered, row.heard = False, None, "", "", now, None
+
+
+def _remembered(before: Wanted | None, order: PastOrder) -> tuple[PastOrder, ...]:
+    """However many have failed since, the one that holds on the device is not forgotten: the next goes on from it."""
+    if before is None:
+        return (order,)
+    newest = before.orders[1 - REMEMBERED :]
+    kept = [each for each in before.orders if each.id == before.kept and each not in newest]
+    return (*kept, *newest, order)
 
 
 def unsigned(session: Session, most: int) -> list[str]:
@@ -121,6 +130,11 @@ def apply_report(session: Session, device: str, report: SettingsReport, now: flo
     row.outcome, row.code, row.detail = said
     row.heard = now
     return report.outcome
+
+
+def trial_s(session: Session, device: str) -> float:
+    """How long the newest order may be tried, of a device on which something is set."""
+    return session.get_one(SettingsRow, device).trial_s
 
 
 def refuse(session: Session, device: str, code: str, detail: str, now: float) -> bool:
