@@ -140,10 +140,13 @@ check_space() {
     [ "$free" -ge "$NEEDS_KB" ] || refuse "disk: $((free / 1024)) MB are free in $opt, $((NEEDS_KB / 1024)) MB are needed"
 }
 
+# Nothing else was checked: an image of before, or a computer that the folder was copied on, may have left files.
+is_of_image() { cut -c67- "$here/SHA256SUMS" | grep -qxF "$1"; }
+
 # Anything that parts of this image bring along, such as an interpreter or a driver; each may set SKERRY_PYTHON.
 other_steps() {
     for step in "$here"/steps.d/*.sh; do
-        [ -f "$step" ] || continue
+        [ -f "$step" ] && is_of_image "steps.d/${step##*/}" || continue
         # shellcheck source=/dev/null
         . "$step"
     done
@@ -164,7 +167,7 @@ make_environment() {
         "$python" -m venv --without-pip "$made" || refuse "environment: $python -m venv fails: install python3-venv"
         log=$made/install.log
         # Run from its own wheel: Debian's Python comes without one.
-        "$made/bin/python" "$(echo "$here"/wheels/pip-*.whl)/pip" install --no-index --require-hashes --no-cache-dir \
+        "$made/bin/python" "$here/$(sed -n 's|^.\{64\}  \(wheels/pip-.*\.whl\)$|\1|p' "$here/SHA256SUMS")/pip" install --no-index --require-hashes --no-cache-dir \
             --disable-pip-version-check --quiet --find-links "$here/wheels" -r "$here/wheels/requirements.txt" >"$log" 2>&1 ||
             give_up "$made" "environment: pip says: $(grep -m 1 ERROR "$log" || tail -n 1 "$log")"
         for module in $IMPORTS; do probe "$module"; done

@@ -338,6 +338,18 @@ def test_steps_of_other_parts_come_before_python_is_looked_for(board, tmp_path):
     assert "other: done" in done.stdout
 
 
+def test_files_that_are_not_of_the_image_are_not_run(board, tmp_path):
+    """An image of before may have left them, or a computer that the folder was copied on."""
+    folder, _root, run = board
+    (folder / "steps.d").mkdir()
+    (folder / "steps.d" / "10-other.sh").write_text("say other\n")
+    (folder / "wheels" / "pip-26.3-py3-none-any (1).whl").write_bytes(b"x")
+    (folder / "wheels" / "pip-25.0-py3-none-any.whl").write_bytes(b"x")
+    python = fake_python(tmp_path / "strict", pip='[ -f "${1%/pip}" ] || exit 1;')
+    done = run(SKERRY_PYTHON=str(python))
+    assert (done.returncode, "other" in done.stdout) == (0, False)
+
+
 def test_it_is_a_posix_script():
     program = require_program("shellcheck", "shellcheck")
     scripts = [SCRIPT, SCRIPT.with_name("vendor-data")]
