@@ -75,7 +75,7 @@ class Ingest:
     """Applies messages to the registry; `limits` say how much a device may send.
 
     `counts` holds accepted, duplicate, unknown, malformed and too_many since the start. `stored` names the device of
-    each report that has been stored, so that it can be sent a receipt.
+    each report that has been stored, so that it can be sent a receipt; `came` those that have just connected.
     """
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
@@ -94,6 +94,7 @@ class Ingest:
         self.counts: Counter[str] = Counter()
         self.totals = FleetTotals()
         self.stored: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.came: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def apply(self, messages: Sequence[Incoming]) -> None:
         """Apply all in one transaction; if a message cannot be stored, the two halves each in its own.
@@ -218,6 +219,8 @@ class Ingest:
     def _state(self, session: Session, state: DeviceState, verdict: Verdict) -> bool:
         before = twins.is_online(session, state.device)
         fresh = twins.accept_state(session, state, self._clock(), returned=verdict == "returned")
+        if fresh and state.online:
+            self.came.put(state.device)
         if fresh and before != state.online:
             word = "online" if state.online else "offline"
             self._note(session, Event(self._clock(), word, state.device, f"boot {state.boot[:8]}"))
