@@ -98,11 +98,19 @@ check_board() {
     fi
 }
 
-# A cut of the power leaves this service, which goes on at the next boot.
+# A cut of the power leaves this service, which goes on at the next boot. What lies below /run was mounted from a stick, and
+# is not there then: a script that mounts it again takes the place of this one.
 go_on_after_a_cut() {
     [ -z "$root" ] || return 0
-    case $here in *[!A-Za-z0-9/._-]*) return 0 ;; esac # a unit would need it quoted
-    sed "s|@FOLDER@|$here|" "$here/system/skerry-first-boot.service" >"$units/skerry-first-boot.service.new" 2>/dev/null || return 0
+    from=$here
+    case $from in
+        /run/*)
+            put "$here/vendor-data" "${units%/systemd/system}/skerry-first-boot/first-boot.sh" 0755
+            from=/etc/skerry-first-boot
+            ;;
+        *[!A-Za-z0-9/._-]*) return 0 ;; # a unit would need it quoted
+    esac
+    sed "s|@FOLDER@|$from|" "$here/system/skerry-first-boot.service" >"$units/skerry-first-boot.service.new" 2>/dev/null || return 0
     mv -f "$units/skerry-first-boot.service.new" "$units/skerry-first-boot.service"
     mkdir -p "$units/multi-user.target.wants"
     ln -sf ../skerry-first-boot.service "$units/multi-user.target.wants/skerry-first-boot.service"
@@ -132,10 +140,13 @@ check_space() {
     [ "$free" -ge "$NEEDS_KB" ] || refuse "disk: $((free / 1024)) MB are free in $opt, $((NEEDS_KB / 1024)) MB are needed"
 }
 
+# Nothing else was checked: an image of before, or a computer that the folder was copied on, may have left files.
+is_of_image() { cut -c67- "$here/SHA256SUMS" | grep -qxF "$1"; }
+
 # Anything that parts of this image bring along, such as an interpreter or a driver; each may set SKERRY_PYTHON.
 other_steps() {
     for step in "$here"/steps.d/*.sh; do
-        [ -f "$step" ] || continue
+        [ -f "$step" ] && is_of_image "steps.d/${step##*/}" || continue
         # shellcheck source=/dev/null
         . "$step"
     done
@@ -156,7 +167,7 @@ make_environment() {
         "$python" -m venv --without-pip "$made" || refuse "environment: $python -m venv fails: install python3-venv"
         log=$made/install.log
         # Run from its own wheel: Debian's Python comes without one.
-        "$made/bin/python" "$(echo "$here"/wheels/pip-*.whl)/pip" install --no-index --require-hashes --no-cache-dir \
+        "$made/bin/python" "$here/$(sed -n 's|^.\{64\}  \(wheels/pip-.*\.whl\)$|\1|p' "$here/SHA256SUMS")/pip" install --no-index --require-hashes --no-cache-dir \
             --disable-pip-version-check --quiet --find-links "$here/wheels" -r "$here/wheels/requirements.txt" >"$log" 2>&1 ||
             give_up "$made" "environment: pip says: $(grep -m 1 ERROR "$log" || tail -n 1 "$log")"
         for module in $IMPORTS; do probe "$module"; done
@@ -223,6 +234,23 @@ give_up() {
     refuse "$2; what was there before is as it was"
 }
 
+# A serial number that only root may read, as that of an x86 board is: the service has no right to, and by it the host finds
+# the record of a board. As identity/board_serial.py of the agent takes it.
+roots_serial() {
+    for place in proc/device-tree sys/firmware/devicetree/base; do
+        [ ! -e "$root/$place/serial-number" ] || return 0
+    done
+    for place in product_serial board_serial; do
+        found=$(head -c 128 "$root/sys/class/dmi/id/$place" 2>/dev/null | tr -d '\0\n' | sed 's/^ *//; s/ *$//')
+        case $(echo "$found" | tr '[:upper:]' '[:lower:]') in
+            '' | none | 0 | 'not specified' | 'to be filled by o.e.m.' | 'default string' | 'system serial number') continue ;;
+            *[!a-z0-9\ ._:/+-]*) return 0 ;; # would need quotes
+        esac
+        echo "$found"
+        return 0
+    done
+}
+
 # Who this device is: agent.toml with the paths that the service has, and the files that it names.
 put_configuration() {
     mkdir -p "$etc"
@@ -230,6 +258,8 @@ put_configuration() {
     other=
     sed -e 's|^state_dir = "state".*|state_dir = "/var/lib/skerry"|' -e 's|^factory = "factory".*|factory = "/usr/share/skerry/factory"|' \
         "$here/agent.toml" >"$etc/agent.toml.new"
+    serial=$(roots_serial)
+    [ -z "$serial" ] || sed -i -e 's|^# \[device\]$|[device]|' -e "s|^# serial = \"\.\.\.\".*|serial = \"$serial\"|" "$etc/agent.toml.new"
     chmod 0600 "$etc/agent.toml.new"
     if [ -f "$etc/agent.toml" ] && ! cmp -s "$etc/agent.toml" "$etc/agent.toml.new"; then
         put "$etc/agent.toml" "$etc/agent.toml.before" 0600
@@ -340,4 +370,5 @@ if [ "$is_done" = 0 ]; then
 fi
 remove_claim
 rm -f "$units/skerry-first-boot.service" "$units/multi-user.target.wants/skerry-first-boot.service"
+rm -rf "${units%/systemd/system}/skerry-first-boot"
 start

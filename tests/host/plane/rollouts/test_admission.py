@@ -74,7 +74,7 @@ def test_who_lacks_something_is_left_out_counted_by_reason_and_the_unknown_are_o
     disk = "fashion@3.0.0: it needs 1 MB of free disk, the device has 0 MB"
     assert admission_lines(known) == [
         f"3 of 6 devices left out: 2 C library too old ({glibc}); 1 not enough disk ({disk})",
-        "1 of 6 devices ordered, though not known to fit: 1 not known (glibc, runtime, disk)",
+        "1 of 6 devices ordered, though not known to fit: 1 unknown (glibc, runtime, disk)",
     ]
 
 
