@@ -78,7 +78,7 @@ class Disk:
         command = ["unshare", *namespaces, "-f", "sh", "-eu", "-c", BOOT, "sh", str(self.root), *arguments]
         subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=300)
 
-    def boot_and(self, script: str, *, network: bool = False) -> str:
+    def boot_and(self, script: str, *arguments: str, network: bool = False) -> str:
         """Boot as usual, run a shell script when all services are started, and end; what the script has said."""
         units = self.root / "etc" / "systemd" / "system"
         (units / "look.service").write_text(LOOK)
@@ -86,7 +86,7 @@ class Disk:
         wanted = units / "multi-user.target.wants" / "look.service"
         wanted.unlink(missing_ok=True)
         wanted.symlink_to("../look.service")
-        self.boot(network=network)
+        self.boot(*arguments, network=network)
         return (self.root / "look.out").read_text() if (self.root / "look.out").exists() else "it did not come so far"
 
     def remove(self) -> None:

@@ -4,6 +4,7 @@ Real systemd and cloud-init of Debian 12, real wheels, a real plane with its bro
 """
 
 import json
+import subprocess
 
 import pytest
 
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.system
 
 RASPBERRY_PI_OS = "datasource_list: [NoCloud, None]\ndatasource:\n  NoCloud:\n    seedfrom: file:///boot/firmware/\n"
 """As its package rpi-cloud-init-mods has it; the slash at the end is for the older cloud-init of Debian 12."""
+ENROLLED = "/opt/skerry/bin/skerry-agent status --config /etc/skerry/agent.toml | grep 'enrolled as'"
+SHOW = "systemctl show skerry-agent -p ActiveState -p NRestarts -p ExecMainStatus"
 AWAIT = "for _ in $(seq 80); do {} && break; sleep 1; done\n"
 
 
@@ -112,3 +115,44 @@ def _summed(folder):
     paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     kept = [path for path in paths if path not in {"SHA256SUMS", "first-boot.log"}]
     return "".join(f"{ImageFile(path, source=folder / path).sha256()}  {path}\n" for path in kept)
+
+
+OLD_SYSTEMCTL = """#!/bin/sh
+[ "$1" != --version ] || { echo "systemd 241 (241)"; exit 0; }
+exec /usr/bin/systemctl "$@"
+"""
+
+
+def test_under_a_systemd_that_hands_nothing_over_the_service_enrols_by_copies_of_its_own(home, disk):
+    """As Mendel's: first-boot.sh is told another version, and what it puts there is run by a real one."""
+    systemctl = disk.root / "usr" / "local" / "bin" / "systemctl"
+    systemctl.write_text(OLD_SYSTEMCTL)
+    systemctl.chmod(0o755)
+    (disk.root / "etc" / "cloud" / "cloud-init.disabled").touch()
+    (disk.partition / "cmdline.txt").write_text("console=tty1 root=PARTUUID=1-02 rootwait\n")
+    with serving(home, WITH_IDENTITIES, "--port", "0", "--enroll-port", "0", "--no-http"):
+        insert(home, disk)
+        script = f"PATH=/usr/local/bin:$PATH sh /boot/firmware/skerry/first-boot.sh\n{AWAIT.format(ENROLLED)}{SHOW}"
+        look = "ls -ln /run/skerry-config; tr '\\0' ' ' </proc/$(pidof -s python)/cmdline"
+        said = disk.boot_and(f"{script}; {look}", network=True)
+        assert "identity: enrolled as edge-01" in said, said
+        assert "ActiveState=active" in said
+        assert "--config /run/skerry-config/agent.toml" in said
+        modes = {line.split()[0] for line in said.splitlines() if line.endswith((".toml", ".json", ".pem", ".key"))}
+        assert modes == {"-rw-------"}
+
+
+def test_a_boot_partition_that_cannot_be_written_is_not_booted_into_for_ever(home, disk):
+    """The board comes up with what it has, in place of booting once more."""
+    (disk.root / "etc" / "cloud" / "cloud-init.disabled").touch()
+    line = disk.partition / "cmdline.txt"
+    line.write_text("console=tty1 root=PARTUUID=1-02 rootwait\n")
+    insert(home, disk)
+    words = [word.replace("=reboot", "=exit") for word in line.read_text().split() if word.startswith("systemd.")]
+    subprocess.run(["chattr", "+i", line], check=True)
+    try:
+        said = disk.boot_and(AWAIT.format("systemctl is-active skerry-agent"), *words)
+    finally:
+        subprocess.run(["chattr", "-i", line], check=True)
+    assert "command line cannot be written" in disk.log
+    assert said.split()[-1] == "active", f"{disk.log} {said}"
