@@ -125,13 +125,14 @@ def _faults(values: dict[str, str], boards: Collection[str]) -> Iterator[str]:
 
 
 def _twice(entries: Sequence[tuple[int, Entry]]) -> Iterator[str]:
-    """An id or a serial that was on a line before: one board cannot be two devices."""
+    """An id or a serial that was on a line before, in whatever letters: one board cannot be two devices."""
     seen: dict[tuple[str, str], int] = {}
     for line, entry in entries:
         for what, value in (("id", entry.id), ("serial", entry.serial)):
-            if value and (what, value) in seen:
-                yield f"line {line}: {what} {value} is on line {seen[what, value]} too"
-            seen.setdefault((what, value), line)
+            key = what, value.lower()
+            if value and key in seen:
+                yield f"line {line}: {what} {value} is on line {seen[key]} too"
+            seen.setdefault(key, line)
 
 
 def _tags(text: str) -> tuple[str, ...]:

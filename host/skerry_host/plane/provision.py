@@ -30,6 +30,7 @@ from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
 from skerry_host.home import Home
 from skerry_host.image import folder as image_folder
+from skerry_host.image.describe import SUMS
 from skerry_host.image.errors import ImageError
 from skerry_host.image.parts import image_files
 from skerry_host.image.request import PRIVATE, PUBLIC, ImageFile, ImageRequest, Ordered
@@ -174,7 +175,14 @@ def claim_files(home: Home, place: Place, image: Image) -> list[ImageFile]:
 
 
 def write_files(place: Place, files: list[ImageFile]) -> None:
-    """Write a folder; where one file cannot be written, none stays that was not there before. Raises `FolderError`."""
+    """Write a folder; where one file cannot be written, none stays that was not there before.
+
+    Raises `FolderError`, and `FleetError` where a configuration alone would be put over an image.
+    """
+    if place.ordered is None and (place.folder / SUMS).exists():
+        hint = "leave out --config-only, which makes all of it anew, or choose another folder"
+        what = f"{place.folder} holds an image, whose checksums would fit no more"
+        raise FleetError(what, hint=hint, code="not_empty")
     try:
         image_folder.write_folder(place.folder, files, kept_before(place.folder))
     except ImageError as error:

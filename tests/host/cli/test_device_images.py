@@ -116,6 +116,17 @@ def test_a_configuration_alone_is_what_it_was(home, tmp_path):
     assert set(modes(tmp_path / "one")) == set(modes(home.devices / "edge-5")) == CLAIM
 
 
+def test_a_configuration_alone_is_not_put_over_an_image(home, system, tmp_path):
+    out = tmp_path / "image"
+    device(home, "provision", "edge-8", "--board", board(), *system, "--out", str(out))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    done = device(
+        home, "provision", "edge-8", "--replace", "--board", board(), "--config-only", "--out", str(out), check=False
+    )
+    assert (done.returncode, "holds an image" in done.stderr) == (2, True), done
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
 def test_provisioned_again_the_wheels_of_before_are_gone(home, system, tmp_path):
     out = tmp_path / "image"
     words = ("provision", "edge-6", "--board", board(), *system, "--out", str(out))

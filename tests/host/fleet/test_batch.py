@@ -48,6 +48,10 @@ FAULTS = {
     "a serial with a control character": (HEAD + "edge-1,generic-x86,,a\x1bb\n", ["line 2: serial"]),
     "a row that is too short": (HEAD + "edge-1,generic-x86\n", ["line 2: 2 columns, not 4"]),
     "an id twice": (HEAD + "e-1,generic-x86,,\ne-1,generic-x86,,\n", ["line 3: id e-1 is on line 2 too"]),
+    "a serial twice in other letters": (
+        HEAD + "e-1,generic-x86,,ab\ne-2,generic-x86,,AB\n",
+        ["line 3: serial AB is on line 2 too"],
+    ),
     "a serial twice": (HEAD + "e-1,generic-x86,,s\ne-2,generic-x86,,s\n", ["line 3: serial s is on line 2 too"]),
     "an open quotation mark": (HEAD + 'e-1,"generic', ["line 2: unexpected end of data"]),
     "several at once": (

@@ -48,6 +48,12 @@ def test_a_board_becomes_the_record_of_its_serial_and_counts_once_however_often_
     assert rig.identity("edge-2").key_sha256 == board.sha256
 
 
+def test_a_serial_in_capitals_is_that_of_the_board(rig):
+    """As the label on its box has it, where the device tree has small letters."""
+    rig.claim_records(edge_1="10000000ABCD1234")
+    assert rig.ask(rig.board("10000000abcd1234")).device == "edge-1"
+
+
 def test_the_answer_tells_the_time_to_whoever_made_the_nonce(rig):
     rig.claim_one("edge-1")
     answer = rig.ask(rig.board(), nonce="7" * 32)

@@ -104,10 +104,14 @@ def _close(session: Session, row: ClaimRow, now: float) -> None:
 
 
 def record_with_serial(session: Session, number: int, serial: str) -> str | None:
-    """The device whose record in this claim names a board's hardware serial; None when there is not exactly one."""
+    """The device whose record in this claim names a board's hardware serial; None when there is not exactly one.
+
+    In small or capital letters: a label on a box has often others than the board's own memory.
+    """
     if not serial:
         return None
-    query = select(DeviceRow.id).where(DeviceRow.claim == number, DeviceRow.hardware_serial == serial)
+    same = func.lower(DeviceRow.hardware_serial) == func.lower(serial)
+    query = select(DeviceRow.id).where(DeviceRow.claim == number, same)
     found = session.scalars(query.limit(2)).all()
     return found[0] if len(found) == 1 else None
 
