@@ -11,10 +11,11 @@ NO_BENCHMARKS := $(addprefix benchmarks/,real_bundle.py real_float.py delta_grow
 	$(wildcard benchmarks/zoo*.py)
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 
-.PHONY: help setup demo test test-arm64 lint bench zoo sweep fuzz wheels wheelhouse deb container lock licenses sbom audit clean
+.PHONY: help setup demo test test-arm64 test-boot lint bench zoo sweep fuzz wheels wheelhouse deb container lock licenses sbom audit clean
 help:
 	@echo "make demo [JSON=out.json] [STAY=1]  the whole story on this machine"
 	@echo "make sweep [SAMPLE=1]      every fault of the crash laboratory; the sample within a minute"
+	@echo "make test-boot             first boots by a real systemd and cloud-init, of a Debian in namespaces; needs root"
 	@echo "make test-arm64            a board from its box to serving, in an emulated arm64 userland; needs root"
 	@echo "make fuzz [COUNT=200000]   damaged bytes for every reader of bytes from outside"
 	@echo "make wheels                \`skerry demo\` from wheels in a fresh environment, without an index"
@@ -44,6 +45,12 @@ test: .venv/.ready-dev
 	@scripts/setup-aarch64
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore $(ALONE)
 	$(BIN)/pytest $(ALONE)
+
+# First boots by a real systemd and cloud-init, of a Debian in namespaces; needs root on Debian.
+test-boot: .venv/.ready-dev
+	@scripts/setup-system
+	@scripts/setup-boot
+	SKERRY_BOOT=1 $(BIN)/pytest -v tests/boot
 
 # A board from its box to serving, in an emulated arm64 userland; `make test` runs a sample of it. Needs root on Debian.
 test-arm64: .venv/.ready-dev

@@ -33,13 +33,33 @@ refuse() {
 }
 
 # The kernel's command line must not run this again, whatever became of it; a person reads the log, and may run it by hand.
+# Where that cannot be written as a new file, it is written over the old one, which needs no room: the board would boot into
+# this for ever.
 ended() {
     code=$?
     line=$(dirname "$here")/cmdline.txt
-    if [ -f "$line" ] && grep -q 'systemd\.run=[^ ]*first-boot\.sh' "$line"; then
-        sed 's/ systemd\.run=[^ ]*first-boot\.sh.*//' "$line" >"$line.new" && mv -f "$line.new" "$line" && sync
+    if is_run_by "$line"; then
+        kept=$(sed 's/ systemd\.run=[^ ]*first-boot\.sh.*//' "$line")
+        [ -w "$line" ] || mount -o remount,rw "$(dirname "$here")" 2>/dev/null || :
+        { echo "$kept" >"$line.new" && [ "$(cat "$line.new")" = "$kept" ] && mv -f "$line.new" "$line"; } 2>/dev/null ||
+            { rm -f "$line.new" || :; echo "$kept" >"$line"; } 2>/dev/null || :
+        sync
+        ! is_run_by "$line" || stay_on
     fi
     exit "$code"
+}
+
+has_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+
+is_run_by() { [ -f "$1" ] && grep -q 'systemd\.run=[^ ]*first-boot\.sh' "$1"; }
+
+# The boot partition cannot be written: the board comes up all the same, since what would boot it again does not end.
+stay_on() {
+    say "the kernel's command line cannot be written: take systemd.run= and all behind it out of $line"
+    if has_systemd && grep -q kernel-command-line /proc/self/cgroup; then
+        exec 9<&-
+        systemctl --no-block start multi-user.target && exec sleep infinity
+    fi
 }
 trap ended EXIT
 
@@ -78,14 +98,23 @@ check_board() {
     fi
 }
 
-# A cut of the power leaves this service, which goes on at the next boot.
+# A cut of the power leaves this service, which goes on at the next boot. What lies below /run was mounted from a stick, and
+# is not there then: a script that mounts it again takes the place of this one.
 go_on_after_a_cut() {
     [ -z "$root" ] || return 0
-    case $here in *[!A-Za-z0-9/._-]*) return 0 ;; esac # a unit would need it quoted
-    sed "s|@FOLDER@|$here|" "$here/system/skerry-first-boot.service" >"$units/skerry-first-boot.service.new" 2>/dev/null || return 0
+    from=$here
+    case $from in
+        /run/*)
+            put "$here/vendor-data" "${units%/systemd/system}/skerry-first-boot/first-boot.sh" 0755
+            from=/etc/skerry-first-boot
+            ;;
+        *[!A-Za-z0-9/._-]*) return 0 ;; # a unit would need it quoted
+    esac
+    sed "s|@FOLDER@|$from|" "$here/system/skerry-first-boot.service" >"$units/skerry-first-boot.service.new" 2>/dev/null || return 0
     mv -f "$units/skerry-first-boot.service.new" "$units/skerry-first-boot.service"
     mkdir -p "$units/multi-user.target.wants"
     ln -sf ../skerry-first-boot.service "$units/multi-user.target.wants/skerry-first-boot.service"
+    sync # cloud-init does not run this a second time
 }
 
 # The first Python that the wheels are for; what else is there is named when none is.
@@ -111,10 +140,13 @@ check_space() {
     [ "$free" -ge "$NEEDS_KB" ] || refuse "disk: $((free / 1024)) MB are free in $opt, $((NEEDS_KB / 1024)) MB are needed"
 }
 
+# Nothing else was checked: an image of before, or a computer that the folder was copied on, may have left files.
+is_of_image() { cut -c67- "$here/SHA256SUMS" | grep -qxF "$1"; }
+
 # Anything that parts of this image bring along, such as an interpreter or a driver; each may set SKERRY_PYTHON.
 other_steps() {
     for step in "$here"/steps.d/*.sh; do
-        [ -f "$step" ] || continue
+        [ -f "$step" ] && is_of_image "steps.d/${step##*/}" || continue
         # shellcheck source=/dev/null
         . "$step"
     done
@@ -135,10 +167,11 @@ make_environment() {
         "$python" -m venv --without-pip "$made" || refuse "environment: $python -m venv fails: install python3-venv"
         log=$made/install.log
         # Run from its own wheel: Debian's Python comes without one.
-        "$made/bin/python" "$(echo "$here"/wheels/pip-*.whl)/pip" install --no-index --require-hashes --no-cache-dir \
+        "$made/bin/python" "$here/$(sed -n 's|^.\{64\}  \(wheels/pip-.*\.whl\)$|\1|p' "$here/SHA256SUMS")/pip" install --no-index --require-hashes --no-cache-dir \
             --disable-pip-version-check --quiet --find-links "$here/wheels" -r "$here/wheels/requirements.txt" >"$log" 2>&1 ||
             give_up "$made" "environment: pip says: $(grep -m 1 ERROR "$log" || tail -n 1 "$log")"
         for module in $IMPORTS; do probe "$module"; done
+        for_its_own_disk
         sync
         : >"$made/.complete"
         sync
@@ -154,6 +187,30 @@ make_environment() {
     done
     say "environment: $opt/skerry, Python $used, agent $("$opt/skerry/bin/skerry-agent" --version)"
 }
+
+# Below SKERRY_ROOT every path of the environment would begin with that folder, which the board does not have. A program
+# then finds its Python beside it; the links and pyvenv.cfg hold where the disk is the board's own.
+for_its_own_disk() {
+    [ -n "$root" ] || return 0
+    for file in "$made"/bin/*; do
+        if [ -L "$file" ]; then
+            target=$(readlink "$file")
+            case $target in "$root"/*) ln -sfn "${target#"$root"}" "$file" ;; esac
+        elif head -n 2 "$file" | grep -qF "$made/bin/python"; then
+            rest=2 # pip writes one line, and three where the path has a space or is long
+            [ "$(head -n 1 "$file")" != '#!/bin/sh' ] || rest=4
+            { printf '%s\n' "$beside" && tail -n +$rest "$file"; } >"$file.new"
+            chmod 0755 "$file.new"
+            mv -f "$file.new" "$file"
+        fi
+    done
+    [ ! -f "$made/pyvenv.cfg" ] || sed -i "s|$(echo "$root" | sed 's/[.[\*^$|]/\\&/g')/|/|g" "$made/pyvenv.cfg"
+}
+
+# Python reads the second line as a string.
+beside="#!/bin/sh
+'''exec' \"\$(dirname -- \"\$(readlink -f -- \"\$0\")\")/python\" \"\$0\" \"\$@\"
+' '''"
 
 # A module that dies by a signal names it: a wheel may hold instructions that this processor has not.
 probe() {
@@ -177,6 +234,23 @@ give_up() {
     refuse "$2; what was there before is as it was"
 }
 
+# A serial number that only root may read, as that of an x86 board is: the service has no right to, and by it the host finds
+# the record of a board. As identity/board_serial.py of the agent takes it.
+roots_serial() {
+    for place in proc/device-tree sys/firmware/devicetree/base; do
+        [ ! -e "$root/$place/serial-number" ] || return 0
+    done
+    for place in product_serial board_serial; do
+        found=$(head -c 128 "$root/sys/class/dmi/id/$place" 2>/dev/null | tr -d '\0\n' | sed 's/^ *//; s/ *$//')
+        case $(echo "$found" | tr '[:upper:]' '[:lower:]') in
+            '' | none | 0 | 'not specified' | 'to be filled by o.e.m.' | 'default string' | 'system serial number') continue ;;
+            *[!a-z0-9\ ._:/+-]*) return 0 ;; # would need quotes
+        esac
+        echo "$found"
+        return 0
+    done
+}
+
 # Who this device is: agent.toml with the paths that the service has, and the files that it names.
 put_configuration() {
     mkdir -p "$etc"
@@ -184,6 +258,8 @@ put_configuration() {
     other=
     sed -e 's|^state_dir = "state".*|state_dir = "/var/lib/skerry"|' -e 's|^factory = "factory".*|factory = "/usr/share/skerry/factory"|' \
         "$here/agent.toml" >"$etc/agent.toml.new"
+    serial=$(roots_serial)
+    [ -z "$serial" ] || sed -i -e 's|^# \[device\]$|[device]|' -e "s|^# serial = \"\.\.\.\".*|serial = \"$serial\"|" "$etc/agent.toml.new"
     chmod 0600 "$etc/agent.toml.new"
     if [ -f "$etc/agent.toml" ] && ! cmp -s "$etc/agent.toml" "$etc/agent.toml.new"; then
         put "$etc/agent.toml" "$etc/agent.toml.before" 0600
@@ -222,15 +298,24 @@ make_groups() {
     say "groups: plugdev and video are there"
 }
 
+# An older one does not hand the configuration over, so the agent would never find it.
+systemd_is_old() {
+    version=$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9][0-9]*\).*/\1/p')
+    [ -n "$version" ] && [ "$version" -lt 250 ]
+}
+
 put_service() {
     put "$here/system/99-skerry-coral.rules" "$root/etc/udev/rules.d/99-skerry-coral.rules" 0644
+    if systemd_is_old; then
+        put "$here/system/skerry-agent-before-250.conf" "$units/skerry-agent.service.d/before-250.conf" 0644
+    else
+        rm -f "$units/skerry-agent.service.d/before-250.conf"
+    fi
     put "$here/system/skerry-agent.service" "$units/skerry-agent.service" 0644
     mkdir -p "$units/multi-user.target.wants"
     ln -sf ../skerry-agent.service "$units/multi-user.target.wants/skerry-agent.service"
     say "service: skerry-agent is enabled"
 }
-
-has_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
 start() {
     if ! has_systemd; then
@@ -285,4 +370,5 @@ if [ "$is_done" = 0 ]; then
 fi
 remove_claim
 rm -f "$units/skerry-first-boot.service" "$units/multi-user.target.wants/skerry-first-boot.service"
+rm -rf "${units%/systemd/system}/skerry-first-boot"
 start

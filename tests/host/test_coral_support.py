@@ -33,7 +33,11 @@ def of(base, **changes):
         ({"driver": "TF2.16.1", "version": "2.17.0"}, "unknown"),
         ({"driver": "TF2.17.0", "version": "2.17.0"}, "edgetpu works"),
         ({"runtime": "ai-edge-litert", "version": "2.3.0", "driver": "vendor"}, "crashes"),
+        ({"driver": "TF2.17.1", "version": "2.17.1"}, "edgetpu works"),
+        ({"runtime": "ai-edge-litert", "version": "2.1.6", "driver": "TF2.19.1"}, "edgetpu works"),
+        ({"runtime": "ai-edge-litert", "version": "2.2.0", "driver": "TF2.19.1"}, "edgetpu works"),
         ({"runtime": "ai-edge-litert", "version": "2.3.0", "driver": "TF2.19.1"}, "unknown"),
+        ({"runtime": "ai-edge-litert", "version": "2.2.0", "driver": "TF2.17.1"}, "unknown"),
     ],
 )
 def test_what_is_known_of_a_raspberry_pi_with_a_stick(changes, verdict):
@@ -72,8 +76,9 @@ def test_every_row_is_the_first_that_fits_something():
     pairs = [
         ("tflite-runtime", v) for v in ("2.7.0", "2.11.1", "2.12.0", "2.14.0", "2.15.0", "2.15.1", "2.16.1", "2.17.0")
     ]
-    pairs.append(("ai-edge-litert", "2.3.0"))
-    drivers = ("none", "vendor", "built", "TF2.13.1", "TF2.15.0", "TF2.15.1", "TF2.16.1", "TF2.17.0", "TF2.19.1")
+    pairs += [("tflite-runtime", "2.17.1"), ("ai-edge-litert", "2.2.0"), ("ai-edge-litert", "2.3.0")]
+    drivers = ("none", "vendor", "built", "TF2.13.1", "TF2.15.0", "TF2.15.1", "TF2.16.1", "TF2.17.0", "TF2.17.1")
+    drivers += ("TF2.19.1",)
     places = [("coral-dev-board", "mendel", "3.7"), ("coral-dev-board", "mendel", "3.11")]
     places.append(("raspberry-pi-4-coral-usb", "raspberry-pi-os-bookworm", "3.11"))
     every = [Combination(*place, *pair, driver) for place in places for pair in pairs for driver in drivers]

@@ -73,6 +73,12 @@ NEEDS = Needs(
     disk_bytes=5_000_000,
 )
 
+OPEN_MAPS = {
+    *("models", "outputs", "sqnr_db", "tools", "data_sha256", "buckets", "feedback"),
+    *("runtimes", "engines", "distributions", "values"),
+}
+"""Fields whose keys are names and no fields: nothing is added to them."""
+
 MESSAGES = {
     "receipt": Receipt((Stored("0123456789abcdef", ((0, 41), (43, 57))), Stored("fedcba9876543210", ((0, 0),)))),
     "receipt_reads": Receipt((Stored("0123456789abcdef", ((0, 41),)),), reads=(1, 2)),

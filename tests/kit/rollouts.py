@@ -30,8 +30,8 @@ class Rig:
         self.registry, self.store = open_registry(where or self.home.registry), Store(self.home.store)
         director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
         self.rollout_loop = RolloutLoop(self.registry, director, self.clock)
-        ingest = Ingest(self.registry, self.clock)
-        self.device = FakeDevice("dev-1", DirectPort(lambda topic, raw: ingest.apply([Incoming(topic, raw)])))
+        self.ingest = Ingest(self.registry, self.clock)
+        self.device = FakeDevice("dev-1", DirectPort(lambda topic, raw: self.ingest.apply([Incoming(topic, raw)])))
         with self.registry.write() as session:
             devices.add(session, Device("dev-1", "generic-x86", targets=("cpu",)), 1.0)
 

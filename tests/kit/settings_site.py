@@ -60,7 +60,7 @@ class SettingsSite:
     def __init__(self, folder, models=None, installed=(), **agent):
         self.folder, self.models, self.agent_values, self.boots = folder, models or {}, agent, 0
         self.generation, self.hosts = 0, {HERE, THERE}
-        self.issues: tuple[str, ...] = ()
+        self.lost_receipts = self._heard = 0
         self.answers = self.starts = True
         for model in installed:
             self._install(model)
@@ -141,7 +141,10 @@ class SettingsSite:
 
     def _confirm(self):
         sent = [codec.decode(raw, Report) for topic, raw in self.link.published if topic == topics.telemetry("dev-1")]
-        if sent:
+        if sent and self.lost_receipts:
+            self.lost_receipts -= len(sent) > self._heard
+            self._heard = len(sent)
+        elif sent:
             spans = {each.boot: (0, each.sequence) for each in sent}
             receipt = Receipt(tuple(Stored(boot, (span,)) for boot, span in spans.items()))
             self.agent.message(topics.receipt("dev-1"), codec.encode(receipt))

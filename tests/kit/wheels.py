@@ -13,6 +13,15 @@ from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.runtimes import REQUIREMENTS, Kind, RuntimeManifest, Wheelhouse
 from skerry_agent.wire.wheel_names import normalised
 
+SIGILL_FOR_REAL = """
+import ctypes, mmap, platform
+code = {"x86_64": bytes.fromhex("0f0b"), "aarch64": bytes(4)}[platform.machine()]
+page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(code)
+ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+"""
+"""A module that executes an instruction that no processor has."""
+
 BEFORE_ALL = (1980, 1, 1, 0, 0, 0)
 
 

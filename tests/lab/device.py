@@ -18,6 +18,7 @@ import msgspec
 
 from skerry_agent.config import load
 from skerry_agent.deployment.unit import Unit
+from skerry_agent.ports.interfaces import AcceleratorLook
 from skerry_agent.ports.jobs import Refusal, StageJob
 from skerry_agent.ports.probe import Probe
 from skerry_agent.ports.runner_protocol import (
@@ -64,6 +65,7 @@ telemetry_interval_s = 20.0
 http = "127.0.0.1:0"  # copies of one state folder run side by side, and each has to make the same system calls
 unix = ""
 """
+ACCELERATED = CONFIG.replace('name = "lab"', 'name = "lab"\ntargets = ["edgetpu", "cpu"]')
 CRASHES = "6.6.6"
 """The version of a runtime that this processor cannot run."""
 SETTLE_S = 40.0
@@ -182,7 +184,8 @@ class LabRunner:
     def _load(self) -> None:
         refused = self._refused()
         if refused is not None:
-            self._device.refusals.append(f"{self._job.release}: {refused.code}: {refused.detail}")
+            if refused.code != "device_absent":
+                self._device.refusals.append(f"{self._job.release}: {refused.code}: {refused.detail}")
             self._listener.received(refused)
             self._exit("exit status 1")
             return
@@ -191,6 +194,8 @@ class LabRunner:
         self._device.queue.after(HEARTBEAT_S, self._live)
 
     def _refused(self) -> Refused | None:
+        if self._job.bundle.target == "edgetpu" and not self._device.accelerator:
+            return Refused("device_absent", "no Edge TPU is connected")
         try:
             if self._job.runtime_dir and damaged_file(Path(self._job.runtime_dir)) is not None:
                 return Refused("load_failed", "its runtime is not whole")
@@ -258,6 +263,10 @@ class LabProcesses:
         self._device.queue.post(work)
         return lambda: cancelled.append(True)
 
+    def look_at_accelerator(self, answer: Callable[[AcceleratorLook], None]) -> None:
+        found = AcceleratorLook(14) if self._device.accelerator else AcceleratorLook(14, "device_absent", "none")
+        self._device.queue.post(lambda: answer(found))
+
     def _result(self, job: Any) -> Any:
         config = self._device.config
         try:
@@ -312,10 +321,22 @@ class LabMeters:
 
 
 class Device:
-    """One boot of a device on `state`. The ledger gets the reports that it keeps and those that reach the host."""
+    """One boot of a device on `state`. The ledger gets the reports that it keeps and those that reach the host.
 
-    def __init__(self, state: Path, publisher: Publisher, boot: str, ledger: Ledger, slow: frozenset[str]) -> None:
-        self.state, self.slow = state, slow
+    `accelerator`: its Edge TPU is connected, if its board has one.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        publisher: Publisher,
+        boot: str,
+        ledger: Ledger,
+        slow: frozenset[str],
+        *,
+        accelerator: bool = False,
+    ) -> None:
+        self.state, self.slow, self.accelerator = state, slow, accelerator
         self.refusals: list[str] = []
         self.queue = LabQueue()
         self.link = LabLink(self.queue, publisher.retained, ledger)

@@ -26,6 +26,7 @@ from skerry_agent.wire.manifest import (
     Role,
     TensorSpec,
 )
+from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Assignment, Desired
 from skerry_host.release.sign import Ed25519Signer
 from tests.kit.patch_models import patch_of
@@ -54,10 +55,14 @@ def _edited(data: bytes, seed: str) -> bytes:
 
 @dataclass
 class Publisher:
-    """A host reduced to what it retains on the broker. `chunk_bytes` is the size of the pieces."""
+    """A host reduced to what it retains on the broker. `chunk_bytes` is the size of the pieces.
+
+    `accelerated`: releases have a bundle for the Edge TPU, too, and that is ordered.
+    """
 
     chunk_bytes: int = 4096
     size: int = 20_000
+    accelerated: bool = False
     retained: dict[str, bytes] = field(default_factory=dict)
     manifests: dict[str, BlobRef] = field(default_factory=dict)
     _models: dict[str, dict[Role, bytes]] = field(default_factory=dict)
@@ -77,8 +82,11 @@ class Publisher:
         files = self._files(version, after)
         patches = self._patches(files, after) if after and patched else ()
         artifacts = tuple(Artifact(f"{role}.bin", role, self._put(data)) for role, data in files.items())
-        bundle = Bundle("cpu", artifacts, (SPEC,), (SPEC,), probation=BUDGET)
-        manifest = Release(1, MODEL, version, len(self.manifests) + 1, (bundle,), QUALITY, PROVENANCE, patches)
+        bundles = [Bundle("cpu", artifacts, (SPEC,), (SPEC,), probation=BUDGET)]
+        if self.accelerated:
+            compiled = Artifact("model.bin", "model", self._put(noise(f"compiled {version}", self.size)))
+            bundles.insert(0, replace(bundles[0], target="edgetpu", artifacts=(compiled, *artifacts[1:])))
+        manifest = Release(1, MODEL, version, len(self.manifests) + 1, tuple(bundles), QUALITY, PROVENANCE, patches)
         signed = self._signer.sign(envelope.RELEASE, codec.encode(manifest))
         self.manifests[manifest.name] = self._put(codec.encode(signed))
         self._models[version] = files
@@ -108,7 +116,8 @@ class Publisher:
         self._generation += 1
         release, _, runtime = order.partition("+")
         with_runtime = {"runtime": self.manifests[runtime]} if runtime else {}
-        assignment = Assignment(MODEL, release, "cpu", self.manifests[release], deployment, **with_runtime)
+        target: TargetName = "edgetpu" if self.accelerated else "cpu"
+        assignment = Assignment(MODEL, release, target, self.manifests[release], deployment, **with_runtime)
         state = Desired(DEVICE, self._generation, 1_800_000_000.0, (assignment,))
         raw = codec.encode(self._signer.sign(envelope.DESIRED, codec.encode(state)))
         self.retained[topics.desired(DEVICE)] = raw

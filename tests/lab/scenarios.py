@@ -11,7 +11,7 @@ from skerry_agent.cli.factory_install import install_factory
 from skerry_agent.config import ConfigError
 from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.wire.errors import SkerryError
-from tests.lab.device import CONFIG, CONFIG_FILE, CRASHES, TRUST_FILE, Device
+from tests.lab.device import ACCELERATED, CONFIG, CONFIG_FILE, CRASHES, TRUST_FILE, Device
 from tests.lab.ledger import Ledger
 from tests.lab.materials import MODEL, Publisher
 
@@ -26,7 +26,7 @@ class Scenario:
     """One row. `final` are the releases that may be current once everything has been repaired and finished.
 
     `final_if_damaged` may be so too where the fault damaged the current bundle. `factory`: the device came with a
-    factory release.
+    factory release. `accelerator`: the board has an Edge TPU, which is `there`, or `absent` from the order on.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Scenario:
     factory: bool = False
     chunk_bytes: int = 4096
     size: int = 20_000
+    accelerator: str = ""
 
     def sized(self, chunk_bytes: int, size: int) -> "Scenario":
         """The same with other sizes."""
@@ -78,6 +79,8 @@ SCENARIOS = [
         (f"{FIRST}+{OLD_RT}", f"{FIRST}+{NEW_RT}"),
         then="rollback",
     ),
+    Scenario("spare", FULL, (FULL,), (FIRST,), accelerator="there"),
+    Scenario("spare_serves", FULL, (FULL,), (FIRST,), accelerator="absent"),
 ]
 
 SIZES = [(4096, 20_000), (1024, 20_000), (65536, 20_000), (4096, 90_000), (1024, 9_000), (16384, 300_000)]
@@ -107,7 +110,8 @@ class PreparedScenario:
 
     def boot(self, state: Path, ledger: Ledger, name: str) -> Device:
         """Start the device; every report that it takes or sends is in the ledger."""
-        return Device(state, self.publisher, name, ledger, SLOW)
+        there = self.scenario.accelerator == "there" or (bool(self.scenario.accelerator) and name.startswith("before"))
+        return Device(state, self.publisher, name, ledger, SLOW, accelerator=there)
 
     def play(self, state: Path, ledger: Ledger, name: str = "faulted") -> None:
         """The boot that faults are put into."""
@@ -152,7 +156,7 @@ class PreparedScenario:
 
 def prepare(scenario: Scenario, place: Path) -> PreparedScenario:
     """Install what comes before without faults, where the faults will be, and publish the order."""
-    publisher = Publisher(scenario.chunk_bytes, scenario.size)
+    publisher = Publisher(scenario.chunk_bytes, scenario.size, bool(scenario.accelerator))
     for version in ("0.1.0", "0.2.0"):
         publisher.release(version)
     publisher.release("1.0.0", after="0.1.0", patched=False)
@@ -174,7 +178,7 @@ def prepare(scenario: Scenario, place: Path) -> PreparedScenario:
 def _without_faults(stage: PreparedScenario, place: Path) -> None:
     state, scenario = place / "state", stage.scenario
     state.mkdir(parents=True)
-    (place / CONFIG_FILE).write_text(CONFIG)
+    (place / CONFIG_FILE).write_text(ACCELERATED if scenario.accelerator else CONFIG)
     (place / TRUST_FILE).write_bytes(stage.publisher.keys)
     if scenario.factory:
         stage.publisher.export("0.1.0", state / "factory" / MODEL)

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from skerry_agent.state.disk import write_sealed
-from tests.agent.wire.test_golden import OPEN_MAPS
+from tests.kit.messages import OPEN_MAPS
 from tests.lab.agents import WAYS, Board, Running
 from tests.lab.ledger import Ledger
 

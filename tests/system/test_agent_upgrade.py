@@ -195,8 +195,9 @@ def test_without_a_service_manager_the_launcher_stays_until_the_trial_is_over(bo
         board.stage(deployment="d2")
         with (board.folder / "agent.log").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=board.folder)
-        status = await_outcome(board, "succeeded")
-        assert status["version"] == VERSION
+        await_outcome(board, "succeeded")
+        handed = "the launcher has become the new agent"
+        eventually(lambda: board.record.starts == 1 and board.status().get("version") == VERSION, handed)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0, board.tail()

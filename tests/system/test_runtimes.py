@@ -8,10 +8,9 @@ import pytest
 
 from skerry_agent.state.runtimes import PLACE
 from skerry_host.cli.demo.client import Client
-from tests.agent.ports.test_probe import SIGILL_FOR_REAL
 from tests.kit.commands import skerry
 from tests.kit.waiting import eventually
-from tests.kit.wheels import Wheel, write_wheels
+from tests.kit.wheels import SIGILL_FOR_REAL, Wheel, write_wheels
 from tests.system.fleet import FIRST, await_end, outcomes
 
 pytestmark = pytest.mark.system

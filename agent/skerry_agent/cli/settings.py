@@ -38,7 +38,7 @@ def keep_settings(keeper: SettingsKeeper, supervisor: Supervisor, clock: Clock, 
         units = supervisor.units
         touched = sorted(models_of(keys, units))
         runners: list[Proof] = [Serves(units[each], clock, feeds=feeds(each, keys)) for each in touched]
-        hears: list[Proof] = [HostHears(link, supervisor.report_now, has_left)] if takes_connection(keys) else []
+        hears: list[Proof] = [HostHears(link, clock, supervisor.report_now, has_left)] if takes_connection(keys) else []
         return [Settled(clock), *hears, *runners]
 
     def busy(keys: set[str]) -> bool:

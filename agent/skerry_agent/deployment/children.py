@@ -219,7 +219,7 @@ class RealProcesses:
 
 
 def _look(timeout_s: float) -> AcceleratorLook:
-    command = [sys.executable, "-m", "skerry_agent.runner.engines.tpu_look"]
+    command = [sys.executable, "-m", "skerry_agent.runner.engines.tpu_look", str(os.getpid())]
     try:
         done = run_bounded(command, timeout_s)
     except subprocess.TimeoutExpired:

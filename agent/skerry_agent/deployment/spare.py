@@ -73,14 +73,14 @@ class SpareService:
             self._launcher.stop(trial)
 
     def _begin(self, reason: str, detail: str) -> None:
-        self._lacks(reason, detail)
+        self._note(reason, detail)
         now = self._context.clock.monotonic()
         self._pause_s, self._due = FIRST_PAUSE_S, now + FIRST_PAUSE_S
         self._present = self._context.accelerator.present()
         if self._timer is None:
             self._timer = self._context.clock.after(POLL_S, self._poll)
 
-    def _lacks(self, reason: str, detail: str) -> None:
+    def _note(self, reason: str, detail: str) -> None:
         """The first words for a reason stay: those of a runner say more than those of a look."""
         if self.lack is None or self.lack[0] != reason:
             self.lack = (reason, detail)
@@ -112,7 +112,7 @@ class SpareService:
         if slot is None or self._trial is not None:
             return
         if found.problem:
-            self._lacks(found.problem, found.detail)
+            self._note(found.problem, found.detail)
             return
         log.info(f"{slot.release}: the accelerator is tried again", release=slot.release, target=slot.target)
         callbacks = ServiceCallbacks(
@@ -121,7 +121,7 @@ class SpareService:
         try:
             self._trial = self._launcher.start(slot, callbacks, committed=False)
         except DiskError as error:
-            self._lacks("bundle_unreadable", str(error))
+            self._note("bundle_unreadable", str(error))
 
     def _ready(self) -> None:
         if self._trial is not None:
@@ -137,4 +137,4 @@ class SpareService:
         """It stays with the spare, and tries again later, whatever was wrong with it."""
         if self._trial is not None:
             self._trial = None
-            self._lacks(reason, detail)
+            self._note(reason, detail)

@@ -131,7 +131,10 @@ def _is_taken(state: Path) -> bool:
     import fcntl
 
     ends = time.monotonic() + LOCK_S
-    descriptor = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # whoever runs there says what is wrong
+        return False
     try:
         while True:
             try:

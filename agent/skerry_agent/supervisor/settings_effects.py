@@ -61,11 +61,17 @@ class Effects:
         for model in sorted(touched):
             if f"models.{model}.http" in keys:
                 self._listen_again(config, model)
-        self._before = {}
+        self._close_of_models_that_went()
         if not self._halfway:
             self._reload(touched)
             self._connect(config, keys)
         self._halfway = False
+
+    def _close_of_models_that_went(self) -> None:
+        for model, before in self._before.items():
+            if model not in self._parts.listeners:
+                before.close_tcp()
+        self._before = {}
 
     def _listen_again(self, config: AgentConfig, model: str) -> None:
         now, before = self._parts.listeners[model], self._before.get(model)

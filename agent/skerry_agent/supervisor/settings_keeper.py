@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry_agent import log
 from skerry_agent.config import AgentConfig, ConfigError
@@ -52,10 +53,10 @@ class _Trial:
         self.proofs: list[Proof] = []
         self._left_s, self._looked_at = trial_s, now
 
-    def verdict(self, now: float) -> Failure | Shown | None:
-        """None while it is open."""
+    def verdict(self, now: float, *, held_up: bool) -> Failure | Shown | None:
+        """None while it is open. While something else is on trial that it waits for, its time stands still."""
         gap_s, self._looked_at = now - self._looked_at, now
-        self._left_s -= min(gap_s, STOOD_S)
+        self._left_s -= 0.0 if held_up else min(gap_s, STOOD_S)
         states = [proof.state() for proof in self.proofs]
         failed = next((state for state in states if isinstance(state, Failure)), None)
         still = next((state for state in states if isinstance(state, Open)), None)
@@ -75,6 +76,9 @@ class SettingsKeeper:
         self._ties: Ties | None = None
         record, self.issue = read_settings(own.state_dir)
         self.record = self._started(record)
+        if self.issue is not None:
+            with contextlib.suppress(OSError):  # one copy is there, or what is desired is tried anew
+                write_settings(own.state_dir, self.record)
         self.config = effective(own, self.record.overlay)
 
     def _started(self, record: SettingsRecord) -> SettingsRecord:
@@ -133,7 +137,7 @@ class SettingsKeeper:
 
     def _refuse(self, order: SettingsOrder, code: str, detail: str) -> None:
         log.warning("settings were refused", order=order.id, reason=code, detail=detail)
-        self._take(machine.refused(self.record, order, code, detail))
+        self._take(machine.refused(self.record, replace(order, values=_keepable(order.values)), code, detail))
 
     def _try(self, order: SettingsOrder, after: AgentConfig, ties: Ties) -> None:
         """Write the trial down, then begin it. Where nothing changes there is nothing to try."""
@@ -181,7 +185,7 @@ class SettingsKeeper:
         trial = self._trial
         if trial is None:
             return
-        match trial.verdict(self._clock.monotonic()):
+        match trial.verdict(self._clock.monotonic(), held_up=self._ties.busy(trial.keys)):
             case Failure() as failure:
                 self._fail(trial, failure, self._ties)
             case Shown():
@@ -279,6 +283,11 @@ def _plain(key: str, value: Any) -> Any:
     if setting is None or settings.issue_of(key, value):
         return value
     return msgspec.to_builtins(msgspec.convert(value, setting.kind))
+
+
+def _keepable(values: dict[str, Any]) -> dict[str, Any]:
+    """What is remembered of a refused order: of a value that is none of its key only what is shown of it."""
+    return {key: settings.shown(value) if settings.issue_of(key, value) else value for key, value in values.items()}
 
 
 def _disk_code(error: OSError) -> str:

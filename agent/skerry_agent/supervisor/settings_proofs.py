@@ -20,6 +20,8 @@ from skerry_agent.wire.telemetry import Receipt
 SETTLED_S = 3.0
 """So long a device must have worked under the new values; a runner likewise, from when it accepts requests on."""
 
+REPORT_AGAIN_S = 10.0
+
 TOLERATED_S = 10.0
 """So long a source may fail: a camera that the runner before still holds is free a moment later."""
 
@@ -69,18 +71,26 @@ class HostHears:
     """There is a new connection, and the host has confirmed a report that went over it.
 
     That a broker takes what is sent shows nothing: it may be one that the host is not at. `report` makes a report now
-    and says by what boot and sequence a receipt names it. Until the old connection is `left` nothing counts.
+    and says by what boot and sequence a receipt names it. Until the old connection is `left` nothing counts. While no
+    receipt comes, another report is made now and then: any later receipt names the first one, too.
     """
 
-    def __init__(self, link: Link, report: Callable[[], tuple[str, int]], left: Callable[[], bool]) -> None:
-        self._link, self._report, self._left = link, report, left
+    def __init__(
+        self, link: Link, clock: Clock, report: Callable[[], tuple[str, int]], left: Callable[[], bool]
+    ) -> None:
+        self._link, self._clock, self._report, self._left = link, clock, report, left
         self._sent: tuple[str, int] | None = None
+        self._reported_at = 0.0
         self._confirmed = False
 
     def link_up(self) -> None:
         """There is a connection."""
-        if self._sent is None and self._left():
-            self._sent = self._report()
+        if self._left():
+            self._sent = self._sent or self._reported()
+
+    def _reported(self) -> tuple[str, int]:
+        self._reported_at = self._clock.monotonic()
+        return self._report()
 
     def receipt(self, payload: bytes) -> None:
         """The host has stored reports."""
@@ -97,7 +107,9 @@ class HostHears:
             return SHOWN
         if self._sent is None or not self._link.connected:
             why = self._link.why_offline or "nothing answers there"
-            return Open(Failure("no_connection", f"no connection to the broker: {why}"))
+            return Open(Failure("no_connection", why))
+        if self._clock.monotonic() - self._reported_at >= REPORT_AGAIN_S:
+            self._reported()
         return Open(Failure("not_confirmed", "the broker is there, and this device's host is not heard over it"))
 
 

@@ -33,7 +33,11 @@ class Upgrades:
 
     def start(self) -> None:
         """Take up where the record stands, where there is one."""
-        if any((self._context.config.state_dir / AGENTS / name).exists() for name in COPIES):
+        try:
+            there = any((self._context.config.state_dir / AGENTS / name).exists() for name in COPIES)
+        except OSError:  # the disk cannot tell now: whoever reads it says so
+            there = True
+        if there:
             self._load()
 
     def _load(self) -> None:

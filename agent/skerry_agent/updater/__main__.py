@@ -3,7 +3,6 @@
 Reads one job as a JSON line and writes one answer.
 """
 
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -21,10 +20,8 @@ from skerry_agent.wire.errors import WireError
 
 def main() -> None:
     """One job in, one answer out. Ends with its supervisor: two updaters must never work on one folder."""
-    die_with_parent()
+    die_with_parent(int(sys.argv[3]))
     give_back_blocks(LARGE_BLOCK_BYTES)
-    if os.getppid() != int(sys.argv[3]):  # it died before it could be watched
-        sys.exit(1)
     try:
         job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob, MAX_LINE_BYTES)  # type: ignore[arg-type]
         answer = perform(job, KeyTrust.from_file(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -30,6 +30,8 @@ from skerry_agent.wire.wheel_names import parse_wheel_name
 
 PIP_TIMEOUT_S = 540.0
 """Below the time that an updater has; numpy and LiteRT take a Raspberry Pi 3 about a minute."""
+PIP_BYTES = 110 * 1024 * 1024
+"""Memory that pip takes for the largest wheelhouse that was measured (LiteRT 2.3.0 with numpy: 100 MB)."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,14 @@ def install(job: Installation, room: Room, pip: "Pip | None" = None, place: Plac
 
 
 def _check_room(job: Installation, room: Room, folder: Path) -> None:
-    """Raise `RefusedError` where the disk does not hold the wheels, and what they become."""
+    """Raise `RefusedError` where the board does not hold the wheels and what they become, or what pip takes."""
     lacking = room.lacks_disk(job.wheelhouse.installed_bytes + job.wheelhouse.artifact.size, folder)
     if lacking is not None:
         raise RefusedError(Refusal("failed", "disk_full", f"{job.title}: {lacking}"))
+    free = room.free_memory_bytes()
+    if free is not None and free < PIP_BYTES:
+        needs = f"pip takes {PIP_BYTES} B of memory, {max(0, free)} B are free; stop something, or raise MemoryMax"
+        raise RefusedError(Refusal("failed", "not_enough_ram", f"{job.title}: {needs}"))
 
 
 def _unpack(job: Installation, wheels: Path, place: Place) -> None:

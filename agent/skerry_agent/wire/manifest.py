@@ -276,8 +276,8 @@ class Release(Struct, frozen=True):
     """An immutable `model@version`: one bundle per target, quality, provenance and patches from earlier releases.
 
     `patches` are of format version 1, for agents that know no other; `newer_patches`, which such agents ignore, of
-    later ones. Likewise `newer_bundles` are for targets that came after `targets.TARGETS`: an agent reads those that it
-    knows, and takes another bundle where it knows none.
+    later ones. Likewise `newer_bundles` are for targets that came after `targets.FIRST_TARGETS`: an agent reads those
+    that it knows, and takes another bundle where it knows none.
     """
 
     schema: Literal[1, 2]

@@ -104,7 +104,8 @@ REFUSALS: dict[str, RefusalCode] = {
     "not_enough_ram": RefusalCode("more memory than the device has", "build a smaller model for this board"),
     "not_enough_disk": RefusalCode("more disk than the device has free", "free some space on the device"),
     "no_wheelhouse": RefusalCode(
-        "no wheels for the device's machine and Python", "create the runtime with a folder of wheels for it, too"
+        "no wheels for the device's machine and Python",
+        "create the runtime with a folder of wheels for it, too, or order `--runtime base`",
     ),
     "runtime_needs_glibc": RefusalCode(
         "the runtime needs a newer C library", "upgrade the device's operating system, or take an older runtime"

@@ -267,9 +267,10 @@ def issue_of(key: str, value: object) -> str:
 def issues_of(values: Mapping[str, object]) -> list[str]:
     """What is wrong with each of some values, and with all of them together."""
     found = [*filter(None, (issue_of(key, value) for key, value in values.items()))]
-    if found:
+    try:
+        size = len(msgspec.json.encode(values))
+    except (RecursionError, UnicodeEncodeError):  # each has its issue already
         return found
-    size = len(msgspec.json.encode(values))
     if len(values) > MOST_KEYS or size > MAX_VALUES_BYTES:
         found.append(
             f"{len(values)} settings of {size} bytes: at most {MOST_KEYS} of {MAX_VALUES_BYTES} bytes can be set"

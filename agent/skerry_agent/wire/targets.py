@@ -3,12 +3,12 @@
 In messages and on disk a target is its name. An unknown one is refused when it is parsed, like any other value that is
 out of range; except where it says what somebody else has (`TargetWord`): another's target is no reason not to hear him.
 
-A target that comes after these three has its bundles in `Release.newer_bundles`, which agents of before ignore, so that
-one release is for boards of both; and each board takes the first of its own targets that a release has.
+A target that comes after the first three has its bundles in `Release.newer_bundles`, which agents of before ignore, so
+that one release is for boards of both; and each board takes the first of its own targets that a release has.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -37,6 +37,9 @@ class Target:
 CPU = Target("cpu", ".tflite")
 EDGETPU = Target("edgetpu", ".tflite", fallback="cpu", exclusive=True, engine="edgetpu")
 ONNX = Target("onnx", ".onnx", engine="onnxruntime")
+
+FIRST_TARGETS: Final = frozenset({"cpu", "edgetpu", "onnx"})
+"""Those that every agent knows: bundles for them are in `Release.bundles`, for all others in `newer_bundles`."""
 
 TARGETS: dict[TargetName, Target] = {target.name: target for target in (CPU, EDGETPU, ONNX)}
 

@@ -78,6 +78,12 @@ def releases() -> Iterable[str]:
     return sorted(f"{path.parent.name}@{path.stem}" for path in found)
 
 
+def runtimes() -> Iterable[str]:
+    """All runtimes and agents in the store."""
+    found = home_at().store.glob("runtimes/*/*.json")
+    return sorted(f"{path.parent.name}@{path.stem}" for path in found)
+
+
 def _rows(query: str) -> list[str]:
     found = place.chosen(home_at())
     if isinstance(found, str) and not found.startswith("sqlite:"):
@@ -106,6 +112,9 @@ NAMES: dict[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("release", "new"): releases,
     ("rollout", "release"): releases,
     ("rollout", "rollout_id"): rollouts,
+    ("rollout", "runtime"): runtimes,
+    ("release", "runtime"): runtimes,
+    ("runtime", "wanted"): runtimes,
     ("*", "board"): boards,
     ("*", "group"): groups,
     ("*", "names"): devices,

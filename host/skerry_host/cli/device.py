@@ -280,8 +280,8 @@ def _state(model: "ModelView") -> str:
     state = label(model.condition)
     if model.diverged:
         return f"{state}, desired: {model.desired}"
-    gone = model.outcome not in {None, "succeeded"} and model.attempted != model.release
-    return f"{state}; {model.attempted} {label(model.outcome or '')}" if gone else state
+    what = f"{model.attempted} with another runtime" if model.attempted_runtime else model.attempted
+    return f"{state}; {what} {label(model.outcome or '')}" if model.missed else state
 
 
 def _past(d: "DeploymentView") -> str:

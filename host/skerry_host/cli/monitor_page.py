@@ -158,7 +158,7 @@ def _release(model: ModelView | None) -> str:
     if model is None:
         return DASH
     runs = model.release or DASH
-    if model.outcome in {None, "succeeded"} or model.attempted == model.release:
+    if not model.missed:
         return runs
     return f"{runs} ({model.attempted} {label(model.outcome or '')})"
 

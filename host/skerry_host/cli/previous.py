@@ -26,7 +26,7 @@ def previous_release(recipe: Path, named: str | None) -> Previous:
     name = _model_of(recipe)
     for release in reversed(store.releases()):
         if name is not None and release.partition("@")[0] == name:
-            bundles = {bundle.target: bundle for bundle in store.release(release).bundles}
+            bundles = {bundle.target: bundle for bundle in store.release(release).offered}
             return _files(store, bundles[CPU.name]) if CPU.name in bundles else Previous()
     return Previous()
 

@@ -96,7 +96,7 @@ def list_releases(options: ListOptions, as_json: bool) -> None:
 
 def _row(found: Release) -> Row:
     own = {"id": found.name, "model": found.model, "version": found.version, "counter": found.counter}
-    return {**own, "target": tuple(bundle.target for bundle in found.bundles)}
+    return {**own, "target": tuple(bundle.target for bundle in found.offered)}
 
 
 @release.command()
@@ -163,7 +163,7 @@ def _summary(store: Store, found: Release) -> dict[str, object]:
     return {
         "release": found.name,
         "counter": found.counter,
-        "targets": [bundle.target for bundle in found.bundles],
+        "targets": [bundle.target for bundle in found.offered],
         "samples": found.quality.samples,
         "metric": found.quality.metric,
         "unit": found.quality.unit,
@@ -201,7 +201,7 @@ def _table_of(shown: Sequence[Release], all_of_them: list[Release], more: list[s
         made.add_row(
             found.name,
             str(found.counter),
-            ", ".join(bundle.target for bundle in found.bundles),
+            ", ".join(bundle.target for bundle in found.offered),
             "-" if quality.float_value is None else in_its_unit(quality.float_value, quality.unit),
             in_its_unit(quality.int8_value, quality.unit),
             size(quality.int8_bytes),
@@ -233,9 +233,9 @@ def _details(found: Release) -> "Table":
     }
     if found.schema > 1:
         rows["needs"] = (
-            f"agents that read schema {found.schema} of manifests: {', '.join(newer_meanings(found.bundles))}"
+            f"agents that read schema {found.schema} of manifests: {', '.join(newer_meanings(found.offered))}"
         )
-    for bundle in found.bundles:
+    for bundle in found.offered:
         for artifact in bundle.artifacts:
             rows[f"{bundle.target} {artifact.name}"] = f"{size(artifact.blob.size)}, sha256 {artifact.blob.sha256[:12]}"
     for patch in (*found.patches, *found.newer_patches):

@@ -83,11 +83,11 @@ def _listed(found: Sequence[RuntimeManifest]) -> "Table | str":
 
 
 @runtime.command()
-@click.argument("name", metavar="RUNTIME")
+@click.argument("wanted", metavar="RUNTIME")
 @json_option
-def show(name: str, as_json: bool) -> None:
+def show(wanted: str, as_json: bool) -> None:
     """Show the manifest of RUNTIME (name@version)."""
-    found = RuntimeStore(Store(open_home().store)).manifest(name)
+    found = RuntimeStore(Store(open_home().store)).manifest(wanted)
     data = {**_summary(found), "manifest": msgspec.to_builtins(found)}
     emit(data, as_json, lambda: _details(found))
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
 
 import click
 
@@ -12,6 +13,7 @@ from skerry_host.cli.chosen import EXIT_STATUS, Chosen, chosen_devices, of_all, 
 from skerry_host.cli.common import ago, emit, json_option, registry, safe, styled, table
 from skerry_host.cli.plane import PlaneWatcher, plane_now
 from skerry_host.fleet.settings import Change, SettingsError, parse_change, require_known
+from skerry_host.nearest import did_you_mean
 from skerry_host.plane.registry.records import devices, twins
 from skerry_host.plane.rollouts.settings import Ordered, SettingsRequest, order_settings
 from skerry_host.plane.views.gather import device_views
@@ -124,6 +126,7 @@ def _order(asked: Asked, change_for: Callable[[set[str], str], Change]) -> int:
             chosen = _chosen(session, asked)
             nobody = asked.nobody.replace("no device of", f"none of the {len(chosen.devices)} devices of")
             change = change_for(_models(session, chosen), nobody)
+            _require_time_zone(change)
             _require_devices(chosen)
             request = SettingsRequest(change, chosen.devices, asked.trial_s, chosen.refused)
             ordered = order_settings(session, request, time.time())
@@ -137,6 +140,15 @@ def _order(asked: Asked, change_for: Callable[[set[str], str], Change]) -> int:
     data = {"set": change.values, "unset": change.unset, "orders": orders, "refused": ordered.refused, "plane": plane}
     emit(data, asked.as_json, lambda: "\n".join(_ordered_lines(change, chosen, ordered)))
     return ordered.exit_code
+
+
+def _require_time_zone(change: Change) -> None:
+    """One that this machine does not know is mistyped, where it knows any."""
+    name = change.values.get("time_zone")
+    known = available_timezones() if name is not None else set()
+    if name is not None and known and name not in known:
+        near = did_you_mean(name, known) or did_you_mean(name.title(), known)
+        raise SettingsError(f"time_zone: there is no {name!r}{near}", code="bad_value")
 
 
 def _require_devices(chosen: Chosen) -> None:
@@ -221,4 +233,4 @@ def summary(found: "SettingsView") -> str:
 def _word(found: "SettingsView") -> str:
     if not found.outcome:
         return "unknown to its agent" if found.knows is False else "none"
-    return "ordered, not sent yet" if found.outcome == "ordered" else label(found.outcome)
+    return "ordered, not sent yet" if found.outcome == "waiting" else label(found.outcome)

@@ -15,6 +15,8 @@ SEED = ("user-data", "meta-data")
 NETWORK = "network-config"
 VENDOR = "vendor-data"
 """Used in place of user-data where a person has put one of theirs."""
+OURS = "instance-id: skerry-"
+"""How our meta-data begins."""
 
 
 def files(request: ImageRequest) -> Iterator[ImageFile]:
@@ -29,4 +31,4 @@ def _meta_data(request: ImageRequest) -> str:
     words = [request.board.name, request.device or "", request.claim or "", repr(request.made)]
     instance = hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
     host = [f"local-hostname: {request.device}\n"] if request.device else []
-    return "".join([f"instance-id: skerry-{instance}\n", *host])
+    return "".join([f"{OURS}{instance}\n", *host])

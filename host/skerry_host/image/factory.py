@@ -19,7 +19,7 @@ def exported(store: Store, names: Sequence[str], board: Board, scratch: Path) ->
         release = store.release(name)
         if release.model in made:
             raise ImageError(f"{made[release.model].release} and {name} are of one model", code="factory")
-        has = {bundle.target for bundle in release.bundles}
+        has = {bundle.target for bundle in release.offered}
         target = next((target for target in board.targets if target in has), None)
         if target is None:
             raise ImageError(

@@ -5,7 +5,12 @@ from collections.abc import Iterator
 from skerry_host.firmware import firmware_file
 from skerry_host.image.request import ImageFile, ImageRequest
 
-FILES = ("systemd/skerry-agent.service", "systemd/skerry-first-boot.service", "udev/99-skerry-coral.rules")
+FILES = (
+    "systemd/skerry-agent.service",
+    "systemd/skerry-agent-before-250.conf",
+    "systemd/skerry-first-boot.service",
+    "udev/99-skerry-coral.rules",
+)
 
 
 def files(_request: ImageRequest) -> Iterator[ImageFile]:

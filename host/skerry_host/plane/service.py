@@ -132,7 +132,7 @@ class Service:
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._strays = Strays(registry, self.link, time.time)
-        self._receipts = Receipts(registry, self.link, self.ingest, time.time)
+        self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time, self.ingest.trials)
         self._heartbeat = HeartbeatWriter(registry, time.time)
         self._writer = threading.Thread(target=self.guarded(self._write), name="ingest")
         self._answerer = threading.Thread(target=self.guarded(self.answers.run), name="answers")

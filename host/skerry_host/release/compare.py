@@ -37,9 +37,9 @@ def compare(old: Release, new: Release) -> list[Difference]:
 
 def transfers(old: Release, new: Release) -> list[Transfer]:
     """What a device with this agent that runs `old` must fetch for `new`, for each target of `new`."""
-    held = {artifact.blob.sha256 for bundle in old.bundles for artifact in bundle.artifacts}
+    held = {artifact.blob.sha256 for bundle in old.offered for artifact in bundle.artifacts}
     patches = new.patches_up_to(PATCH_FORMAT)
-    return [transfer(patches, bundle, held) for bundle in new.bundles]
+    return [transfer(patches, bundle, held) for bundle in new.offered]
 
 
 def transfer(patches: Sequence[PatchRef], bundle: Bundle, held: Set[str]) -> Transfer:
@@ -64,7 +64,7 @@ def _properties(release: Release) -> Iterator[tuple[str, str]]:
     yield "source", provenance.source_sha256[:12]
     yield "recipe", provenance.recipe_sha256[:12]
     yield from provenance.tools.items()
-    for bundle in release.bundles:
+    for bundle in release.offered:
         yield from _bundle_properties(bundle)
 
 

@@ -3,12 +3,13 @@
 Knows a build only by its build.json (`skerry_host.build_record`); judges no model, and holds no key.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from skerry_agent.wire import blobs, codec, envelope
@@ -18,6 +19,7 @@ from skerry_agent.wire.manifest import PATCH_FORMAT, Artifact, Bundle, PatchRef,
 from skerry_agent.wire.names import release_name, split_release
 from skerry_agent.wire.routes import EMPTY_SHA256, Route, bytes_of, cheapest
 from skerry_agent.wire.schemas import schema_of
+from skerry_agent.wire.targets import FIRST_TARGETS
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.patch import EncodeError, Fallback, Patch
 from skerry_host.patch import create as make_patch
@@ -130,18 +132,30 @@ def create_release(
 
 
 def _manifest(record: BuildRecord, name: str, counter: int, notes: str, patches: Sequence[PatchRef]) -> Release:
+    known, newer = by_age(record.bundles)
     return Release(
         schema=schema_of(record.bundles),
         model=record.model,
         version=split_release(name)[1],
         counter=counter,
-        bundles=record.bundles,
+        bundles=known,
         quality=record.quality,
         provenance=record.provenance,
         patches=tuple(patch for patch in patches if patch.format_version == 1),
         notes=notes,
         newer_patches=tuple(patch for patch in patches if patch.format_version > 1),
+        newer_bundles=newer,
     )
+
+
+def by_age(
+    bundles: Sequence[Bundle], first: Collection[str] = FIRST_TARGETS
+) -> tuple[tuple[Bundle, ...], tuple[Raw, ...]]:
+    """Those that every agent reads, and those for later targets; all of them where the release has no other."""
+    known = tuple(bundle for bundle in bundles if bundle.target in first)
+    if not known:
+        return tuple(bundles), ()
+    return known, tuple(Raw(codec.encode(bundle)) for bundle in bundles if bundle.target not in first)
 
 
 def read_build(folder: Path) -> BuildRecord:
@@ -213,7 +227,7 @@ def _existing(store: Store, name: str, record: BuildRecord) -> Created:
     release = store.release(name)
     there, here = release.provenance, record.provenance
     same_origin = (there.source_sha256, there.recipe_sha256) == (here.source_sha256, here.recipe_sha256)
-    if not _same(release.bundles, record.bundles) or not same_origin:
+    if not _same(release.offered, record.bundles) or not same_origin:
         hint = "releases never change: choose a new version"
         raise ReleaseError(f"release {name} already exists with different content", hint=hint, code="exists")
     return Created(release, store.manifest_ref(name), existed=True)
@@ -221,7 +235,8 @@ def _existing(store: Store, name: str, record: BuildRecord) -> Created:
 
 def _same(there: tuple[Bundle, ...], here: tuple[Bundle, ...]) -> bool:
     """The same bundles; what they need was not said in releases of before, and is known better with time."""
-    return [replace(b, needs=None) for b in there] == [replace(b, needs=None) for b in here]
+    ours, theirs = ({b.target: replace(b, needs=None) for b in bundles} for bundles in (there, here))
+    return ours == theirs
 
 
 def _pairs(record: BuildRecord, bases: Sequence[Release]) -> list[tuple[str, str]]:
@@ -230,7 +245,7 @@ def _pairs(record: BuildRecord, bases: Sequence[Release]) -> list[tuple[str, str
         (old.blob.sha256, new.blob.sha256)
         for bundle in record.bundles
         for base in bases
-        for before in base.bundles
+        for before in base.offered
         for old in before.artifacts
         for new in bundle.artifacts
         if (before.target, old.name) == (bundle.target, new.name)
@@ -310,7 +325,7 @@ def _chains(
         for usable in ([patch for patch in known if patch.format_version <= patch_format],)
         for bundle in record.bundles
         for other in earlier
-        for before in other.bundles
+        for before in other.offered
         for old in before.artifacts
         for new in bundle.artifacts
         if (before.target, old.name) == (bundle.target, new.name)

@@ -77,7 +77,7 @@ def _refs(release: Release, target: str, *, only_patches: bool) -> list[BlobRef]
 def _bundles(release: Release, target: str) -> list[Bundle]:
     """The bundle of a target, and what a device without its accelerator falls back to. Raises `WireError`."""
     first = release.bundle(target)
-    return [first, *(bundle for bundle in release.bundles if bundle.target in with_fallback(target)[1:])]
+    return [first, *(bundle for bundle in release.offered if bundle.target in with_fallback(target)[1:])]
 
 
 def _leading_to(patches: tuple[PatchRef, ...], made: set[str]) -> list[PatchRef]:

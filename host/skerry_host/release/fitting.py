@@ -71,7 +71,7 @@ def fit(
     What a `runtime` brings that it is to run with counts before what the base environment has.
     """
     facts = facts_with(facts_of(reported), runtime)
-    offered = [bundle for target in targets for bundle in release.bundles if bundle.target == target]
+    offered = [bundle for target in targets for bundle in release.offered if bundle.target == target]
     found = [(bundle, _in_the_way(bundle, release, reported, facts)) for bundle in offered]
     for bundle, obstacle in found:
         if not lasting(obstacle):
@@ -83,7 +83,7 @@ def fit(
 def spare_of(release: Release, target: TargetName, targets: Sequence[TargetName]) -> Bundle | None:
     """The bundle that a device keeps beside that of a target, for when its accelerator cannot be used."""
     fallback = TARGETS[target].fallback
-    return next((each for each in release.bundles if each.target == fallback and fallback in targets), None)
+    return next((each for each in release.offered if each.target == fallback and fallback in targets), None)
 
 
 def facts_of(reported: Reported | None) -> DeviceFacts | None:

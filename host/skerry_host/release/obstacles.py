@@ -92,7 +92,7 @@ def too_old(release: Release, reported: Reported | None) -> Obstacle | None:
     """The agent that a device has does not know what the release needs; None where it does, or never reported."""
     if reported is None or reported.manifest_schema >= release.schema:
         return None
-    needed = newer_meanings(release.bundles)
+    needed = newer_meanings(release.offered)
     about = f" ({', '.join(needed)})" if needed else ""
     words = f"{release.name} needs an agent that reads schema {release.schema} of manifests{about}"
     return Obstacle("unsupported_schema", f"{words}; its agent reads {reported.manifest_schema}")

@@ -127,7 +127,7 @@ class Store:
     def blob_refs(self, name: str) -> list[BlobRef]:
         """All that a device may need for a release, each once: the manifest, every artifact, every patch."""
         release = self.release(name)
-        artifacts = [artifact.blob for bundle in release.bundles for artifact in bundle.artifacts]
+        artifacts = [artifact.blob for bundle in release.offered for artifact in bundle.artifacts]
         refs = [
             self.manifest_ref(name),
             *artifacts,
@@ -159,5 +159,5 @@ class Store:
 
 
 def _chunk_bytes(release: Release) -> int:
-    every = (artifact.blob.chunk_bytes for bundle in release.bundles for artifact in bundle.artifacts)
+    every = (artifact.blob.chunk_bytes for bundle in release.offered for artifact in bundle.artifacts)
     return min(every, default=blobs.CHUNK_BYTES)

@@ -12,6 +12,7 @@ import io
 import stat
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.parser import BytesParser
@@ -28,6 +29,11 @@ MAX_ENTRIES = 50_000
 BLOCK = 4096
 ELF_MACHINES = {62: "x86_64", 183: "aarch64", 40: "armv7l", 3: "i686", 243: "riscv64"}
 """e_machine of elf(5), by which the kernel tells whose code a file is."""
+NO_ZIP = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, csv.Error),
+    *(NotImplementedError, RuntimeError, EOFError, ValueError, KeyError, OverflowError, OSError),
+)
+"""What `zipfile` raises for a damaged archive: it seeks to before the beginning, and asks for other methods."""
 _SIGNATURES = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
 
@@ -63,7 +69,7 @@ def read_wheel(path: Path) -> Wheel | str:
             if unsafe:
                 return unsafe[0]
             return _read(path, name, archive)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except NO_ZIP as error:
         return f"{path.name} is no whole wheel: {' '.join(str(error).split())[:200]}"
 
 

@@ -1,6 +1,8 @@
 """The look at an accelerator is a process of its own: whatever libedgetpu does, one answer comes."""
 
 import queue
+import subprocess
+import sys
 
 import pytest
 
@@ -44,3 +46,11 @@ def test_without_a_library_there_is_nothing_to_crash(look, tmp_path):
     (tmp_path / "lib" / LIBRARY).unlink()
     found = look("ok")
     assert (found.problem, found.runtime) == ("driver_absent", None)
+
+
+@pytest.mark.parametrize("child", ["tpu_look", "tpu_probe"])
+def test_a_child_whose_parent_was_killed_before_it_was_watched_touches_no_library(look, monkeypatch, child):
+    """A hanging one would stay for ever: the kernel tells of the death only those that have asked already."""
+    monkeypatch.setenv("STAND_IN", "hang")
+    command = [sys.executable, "-m", f"skerry_agent.runner.engines.{child}", "1", "1"]
+    assert subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 1

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.deployment.accelerator import CHANGE_ISSUE_S, EdgeTpu
+from skerry_agent.deployment.accelerator import CHANGE_ISSUE_S, EdgeTpu, library
 from skerry_agent.deployment.spare import FIRST_PAUSE_S, LAST_PAUSE_S, POLL_S
 from skerry_agent.machine import events
 from skerry_agent.machine.records import State
@@ -309,3 +309,8 @@ def test_a_rollback_while_it_serves_from_its_spare_serves_the_one_before_from_it
     back.validate()
     back.follow()
     assert (device.current.release, device.current.target) == ("m@1.0.0", "cpu")
+
+
+def test_a_folder_that_cannot_be_looked_into_holds_no_library(tmp_path):
+    """The supervisor must not end for it: a name that is too long is an error of stat(2) that root gets, too."""
+    assert library(tmp_path, ["/" + "x" * 300]) == ""

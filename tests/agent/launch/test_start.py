@@ -24,6 +24,17 @@ def test_the_agents_are_in_the_state_folder_of_the_file_that_is_named(device, fo
     assert start.agents_of(arguments) == device / "elsewhere" / "agents"
 
 
+@pytest.mark.skipif(not os.geteuid(), reason="root may enter every folder")
+def test_a_folder_that_may_not_be_entered_has_no_agents_and_no_traceback(device, capsys):
+    device.chmod(0)
+    try:
+        assert start.agents_of(["run", "--config", str(device / "agent.toml")]) is None
+        start.launch(["run", "--config", str(device / "agent.toml")])
+    finally:
+        device.chmod(0o700)
+    assert capsys.readouterr().err == ""
+
+
 def test_without_a_name_it_is_the_file_in_the_current_folder(device, monkeypatch):
     monkeypatch.chdir(device)
     assert start.agents_of(["run"]) == device / "elsewhere" / "agents"

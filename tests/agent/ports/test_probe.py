@@ -7,14 +7,8 @@ import pytest
 
 from skerry_agent.ports import probe as module
 from skerry_agent.ports.probe import probe, processor
+from tests.kit.wheels import SIGILL_FOR_REAL
 
-SIGILL_FOR_REAL = """
-import ctypes, mmap, platform
-code = {"x86_64": bytes.fromhex("0f0b"), "aarch64": bytes(4)}[platform.machine()]
-page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-page.write(code)
-ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
-"""
 BAD = {
     "an instruction that the processor lacks": (SIGILL_FOR_REAL, "runtime_crashed", "SIGILL at import of tiny@1 on "),
     "a pointer to nowhere": ("import ctypes; ctypes.string_at(0)", "runtime_crashed", "SIGSEGV at import of tiny@1"),

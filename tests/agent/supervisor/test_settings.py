@@ -3,13 +3,18 @@
 import socket
 
 import pytest
+from msgspec.structs import replace
 
 from skerry_agent.config import ModelSection
+from skerry_agent.machine.records import State
 from skerry_agent.machine.settings import MAX_ATTEMPTS
 from skerry_agent.ports.runner_protocol import CameraSource, ReplaySource
 from skerry_agent.state.settings import FILES, read_settings
+from skerry_agent.wire import envelope
 from skerry_agent.wire.settings import Difference
+from skerry_agent.wire.twin import Desired
 from tests.kit.settings_site import HERE, NOWHERE, STRANGE, THERE, SettingsSite
+from tests.kit.site import DESIRED, signed
 
 
 @pytest.fixture
@@ -82,6 +87,17 @@ def test_what_cannot_be_is_refused_as_a_whole(serving, values, code, words):
     assert serving.told.outcome == "refused"
 
 
+def test_a_value_that_is_nested_without_end_is_refused_and_breaks_nothing(site, tmp_path):
+    deep: list = []
+    for _ in range(400):
+        deep = [deep]
+    site.order("o1", {"telemetry_interval_s": deep, "hang_s": 20})
+    assert site.outcome == ("refused", "invalid_settings")
+    site.restart()
+    assert (site.outcome, site.agent.config.agent.hang_s) == (("refused", "invalid_settings"), 10.0)
+    assert [each.key for each in site.report.differences] == ["hang_s", "telemetry_interval_s"]
+
+
 def test_what_agent_toml_keeps_for_itself_stays_and_the_rest_is_taken(tmp_path):
     site = SettingsSite(tmp_path, keeps=("telemetry_interval_s",))
     assert site.told.keeps == ("telemetry_interval_s",)
@@ -107,6 +123,17 @@ def test_an_order_that_has_failed_is_not_tried_again_until_it_is_ordered_anew(si
     assert site.outcome == ("trial", "")
 
 
+def test_a_host_that_was_restored_from_a_backup_has_its_way_again(site):
+    """An order of before the one that is kept, in a newer desired state."""
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    site.order("o2", {"telemetry_interval_s": 7})
+    site.turn(5.0)
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    assert (site.outcome, site.report.kept, site.agent.config.agent.telemetry_interval_s) == (("kept", ""), "o1", 5.0)
+
+
 # -- the broker --------------------------------------------------------------------------------------------------------
 
 
@@ -116,6 +143,15 @@ def test_a_broker_is_kept_once_the_host_has_confirmed_a_report_over_it(site):
     assert (site.outcome, site.link.place) == (("kept", ""), THERE)
     site.restart()
     assert (site.link.place, site.outcome) == (THERE, ("kept", ""))
+
+
+def test_a_receipt_that_is_lost_is_made_up_for_by_the_next(site):
+    site.lost_receipts = 2
+    site.order("o1", {"broker_url": THERE}, trial_s=60.0)
+    site.turn(8.0)
+    assert site.outcome == ("trial", "")
+    site.turn(30.0)
+    assert (site.outcome, site.link.place) == (("kept", ""), THERE)
 
 
 @pytest.mark.parametrize(("url", "code"), [(NOWHERE, "no_connection"), (STRANGE, "not_confirmed")])
@@ -242,6 +278,30 @@ def test_a_start_that_cannot_be_counted_is_one_with_the_values_before(site, tmp_
     assert (site.link.place, site.outcome) == (HERE, ("rolled_back", "disk"))
 
 
+def test_where_both_copies_are_lost_what_is_desired_is_tried_anew(site, tmp_path):
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    for name in FILES:
+        (tmp_path / "state" / name).write_bytes(b"rotten")
+    site.restart()
+    assert site.outcome == ("trial", "")
+    assert any("is damaged" in issue for issue in site.agent.status().issues)
+    site.turn(5.0)
+    assert (site.outcome, site.agent.config.agent.telemetry_interval_s) == (("kept", ""), 5.0)
+    assert not any("is damaged" in issue for issue in site.agent.status().issues)
+
+
+def test_a_damaged_copy_is_made_again_at_the_start_and_said_once(site, tmp_path):
+    site.order("o1", {"telemetry_interval_s": 5})
+    site.turn(5.0)
+    (tmp_path / "state" / FILES[1]).write_bytes(b"rotten")
+    site.restart()
+    assert any("is damaged" in issue for issue in site.agent.status().issues)
+    site.restart()
+    assert not any("is damaged" in issue for issue in site.agent.status().issues)
+    assert (site.outcome, site.agent.config.agent.telemetry_interval_s) == (("kept", ""), 5.0)
+
+
 def test_on_a_full_disk_nothing_is_begun(site, tmp_path):
     block(tmp_path)
     site.order("o1", {"broker_url": NOWHERE, "telemetry_interval_s": 5})
@@ -328,6 +388,19 @@ def test_a_camera_that_the_runner_before_holds_for_a_moment_is_no_failure(servin
     assert serving.outcome == ("kept", "")
 
 
+def test_a_candidate_that_is_tried_meanwhile_costs_the_settings_no_time(serving):
+    """Their runner cannot be exchanged beside it."""
+    unit = serving.agent.units["m"]
+    serving.starts = False
+    serving.order("o1", {"models.m.camera": "/dev/video1"}, trial_s=10.0)
+    rested, unit.record = unit.record, replace(unit.record, state=State.PROBATION)
+    serving.turn(30.0)
+    assert serving.outcome == ("trial", "")
+    unit.record, serving.starts = rested, True
+    serving.turn(8.0)
+    assert (serving.outcome, paths(serving)) == (("kept", ""), ["/dev/video1"])
+
+
 def test_what_its_sources_lacked_before_is_not_held_against_another_change(tmp_path):
     site = SettingsSite(tmp_path, {"m": ModelSection(sources=(ReplaySource("77.npz"),), unix="")}, installed=("m",))
     site.turn(2.0)
@@ -383,6 +456,30 @@ def test_a_port_in_use_is_a_rollback_that_names_who_has_it(serving):
     assert "listens there" in serving.report.detail
     assert (serving.agent.status().http["m"], len(serving.processes.runners)) == (old, runners)
     assert listens(old)
+
+
+def test_of_two_models_one_whose_port_is_taken_brings_the_other_back_too(tmp_path):
+    site = SettingsSite(tmp_path, {"a": ModelSection(unix=""), "b": ModelSection(unix="")}, installed=("a", "b"))
+    site.turn(2.0)
+    old, runners = site.agent.status().http, len(site.processes.runners)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        site.order("o1", {"models.a.http": f"127.0.0.1:{free_port()}", "models.b.http": f"127.0.0.1:{port}"})
+        site.turn(1.0)
+    assert site.outcome == ("rolled_back", "port_in_use")
+    assert (site.agent.status().http, len(site.processes.runners)) == (old, runners), "no runner was disturbed"
+    assert all(listens(url) for url in old.values())
+
+
+def test_a_model_that_is_removed_during_the_trial_leaves_no_port_behind(serving):
+    old, port = serving.agent.status().http["m"], free_port()
+    serving.order("o1", {"models.m.http": f"127.0.0.1:{port}"}, trial_s=10.0)
+    removed = Desired("dev-1", serving.generation + 1, 1.0, removed=("m",))
+    serving.agent.message(DESIRED, signed(envelope.DESIRED, removed))
+    serving.turn(15.0)
+    assert serving.keeper.record.trial is None
+    assert not listens(old)
+    assert not listens(f"http://127.0.0.1:{port}")
 
 
 def test_the_port_that_a_model_has_already_can_be_given_to_it(serving):

@@ -14,6 +14,7 @@ from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.room import Room
 from skerry_agent.updater.wheelhouse import Installation, install, is_installed
 from skerry_agent.wire.runtimes import REQUIREMENTS
+from tests.kit.updater import board
 from tests.kit.wheels import Wheel, requirements, tar_of, wheelhouse_of, wheelhouse_tar
 
 TINY = Wheel()
@@ -128,6 +129,15 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(tmp_path):
     job = job_of(tmp_path, wheelhouse_tar(TINY), installed_bytes=2**52)
     found = refusal(job, pip=lambda *_: pytest.fail("pip was started"))
     assert (found.reason, "do not fit" in found.detail) == ("disk_full", True)
+
+
+def test_what_does_not_fit_into_memory_is_not_begun_and_takes_no_board_down(tmp_path):
+    job = job_of(tmp_path, wheelhouse_tar(TINY))
+    small = board(tmp_path / "board", {"proc/meminfo": "MemAvailable:   65536 kB\nSwapFree:   0 kB\n"})
+    with pytest.raises(RefusedError, match="are free; stop something") as refused:
+        install(job, small, pip=lambda *_: pytest.fail("pip was started"))
+    assert refused.value.refusal.reason == "not_enough_ram"
+    assert list(job.folder.parent.iterdir()) == []
 
 
 def test_an_interpreter_without_pip_says_what_to_do(tmp_path):

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from skerry_agent.wire import codec
-from tests.kit.messages import MESSAGES
+from tests.kit.messages import MESSAGES, OPEN_MAPS
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -63,12 +63,6 @@ def _missing(pinned, today, path):
     if isinstance(pinned, list):
         return [issue for i, value in enumerate(pinned) for issue in _missing(value, today[i], f"{path}[{i}]")]
     return [] if pinned == today else [f"{path}: {pinned!r} became {today!r}"]
-
-
-OPEN_MAPS = {
-    *("models", "outputs", "sqnr_db", "tools", "data_sha256", "buckets", "feedback"),
-    *("runtimes", "engines", "distributions", "values"),
-}
 
 
 def _enriched(value, key=""):

@@ -100,6 +100,7 @@ def test_a_model_that_no_device_of_the_group_has(lab):
     ("arguments", "words"),
     [
         (("device", "set", "lab-1", "telemetry_interval_s=often"), '"often" is not seconds from 1 to 86400'),
+        (("device", "set", "lab-1", "time_zone=Europe/Berln"), "there is no 'Europe/Berln'"),
         (("device", "set", "nobody-1", "hang_s=20"), "there is no device"),
         (("group", "set", "nobody", "hang_s=20"), "selects no devices"),
         (("group", "set", "nogroup", "hang_s=20"), "there is no group"),
@@ -120,7 +121,7 @@ def test_wanted_running_and_the_difference(lab):
     lab.says("lab-1", SettingsReport(schema=NEWEST, keeps=("metered",)))
     done = lab.run("device", "set", "lab-1", "telemetry_interval_s=30", "metered=true", "hang_s=20")
     assert "lab-1 keeps metered for itself (agent.toml)" in done.stdout
-    assert lab.shown("lab-1")["outcome"] == "ordered"
+    assert lab.shown("lab-1")["outcome"] == "waiting"
     lab.sign()
     assert lab.shown("lab-1")["outcome"] == "sent"
     differences = (Difference("metered", "true", "false", "kept_here"),)

@@ -5,10 +5,16 @@ import os
 import shutil
 import stat
 import subprocess
+import tomllib
+from dataclasses import replace
 
 import pytest
 
-from tests.kit.images import fake_python, first_boot, image, tree, wheel
+from skerry_agent.identity.board_serial import board_serial
+from skerry_host.image.folder import write_folder
+from skerry_host.image.parts import image_files
+from skerry_host.plane.provision import Image, claim_toml
+from tests.kit.images import IDENTITY, fake_python, first_boot, here, image, request, tree, wheel
 from tests.kit.programs import ROOT, require_program
 
 SCRIPT = ROOT / "firmware_configs" / "image" / "first-boot.sh"
@@ -218,6 +224,62 @@ def test_a_refusal_ends_the_kernels_command_line_too(board, tmp_path):
     assert (boot / "cmdline.txt").read_text() == "a\n"
 
 
+def test_a_boot_partition_without_room_for_a_new_file_does_not_boot_into_it_for_ever(board, tmp_path):
+    folder, root, _run = board
+    (tmp_path / "boot" / "cmdline.txt.new").mkdir(parents=True)  # in whose place nothing can be written
+    boot = tmp_path / "boot"
+    shutil.move(folder, boot / "skerry")
+    (boot / "cmdline.txt").write_text("a systemd.run=/boot/firmware/skerry/first-boot.sh systemd.unit=x.target\n")
+    assert first_boot(boot / "skerry", root, SKERRY_PYTHON=str(tmp_path / "bin" / "python")).returncode == 0
+    assert (boot / "cmdline.txt").read_text() == "a\n"
+
+
+SERIALS = {
+    "of DMI": ({"product_serial": "MX-0815 a\n", "board_serial": "other"}, "MX-0815 a"),
+    "of its mainboard": ({"product_serial": "To be filled by O.E.M.\n", "board_serial": "B1\n"}, "B1"),
+    "none": ({"product_serial": "Default string\n"}, ""),
+    "one that would need quotes": ({"product_serial": 'a"b\n'}, ""),
+}
+
+
+@pytest.mark.parametrize(("written", "wanted"), SERIALS.values(), ids=SERIALS)
+def test_a_serial_that_only_root_may_read_is_told_to_the_service_which_has_no_right_to(tmp_path, written, wanted):
+    """Else an x86 board of a batch would never be found by its serial, and wait for a person."""
+    toml = claim_toml(Image("mqtts://h.example:8883", "mqtts://h.example:8884", b"", b"", b""), here())
+    folder, root = tmp_path / "image", tmp_path / "root"
+    identity = {**IDENTITY, "agent.toml": (toml, 0o600)}
+    write_folder(folder, image_files(replace(request(device=None), identity=identity)), tmp_path / "before")
+    dmi = root / "sys" / "class" / "dmi" / "id"
+    dmi.mkdir(parents=True)
+    for name, text in written.items():
+        (dmi / name).write_text(text)
+    assert first_boot(folder, root, SKERRY_PYTHON=str(fake_python(tmp_path / "bin"))).returncode == 0
+    made = tomllib.loads((root / "etc" / "skerry" / "agent.toml").read_text())
+    assert made.get("device", {}).get("serial", "") == wanted == board_serial(root).replace('a"b', "")
+
+
+GOES_ON = {"/run/skerry-image/skerry": "/etc/skerry-first-boot", "/boot/firmware/skerry": "/boot/firmware/skerry"}
+
+
+@pytest.mark.parametrize("place", GOES_ON)
+def test_after_a_cut_of_the_power_the_next_boot_goes_on_from_a_stick_too(tmp_path, place):
+    """What cloud-init has mounted below /run is not there at the next boot, and it runs nothing a second time."""
+    folder, units = image(tmp_path / "image"), tmp_path / "etc" / "systemd" / "system"
+    units.mkdir(parents=True)
+    text = SCRIPT.read_text()
+    functions = [
+        text[text.index(f"\n{name}() {{") :].partition("\n}\n")[0] + "\n}\n" for name in ("put", "go_on_after_a_cut")
+    ]
+    script = "".join(functions).replace("from=$here", f"from={place}") + "go_on_after_a_cut"
+    environment = {"PATH": os.environ["PATH"], "root": "", "here": str(folder), "units": str(units)}
+    subprocess.run(["sh", "-euc", script], env=environment, check=True)
+    unit = (units / "skerry-first-boot.service").read_text()
+    assert f"ConditionPathExists={GOES_ON[place]}/first-boot.sh\n" in unit
+    again = tmp_path / "etc" / "skerry-first-boot" / "first-boot.sh"
+    assert again.exists() == place.startswith("/run/")
+    assert not again.exists() or "mount -L CIDATA" in again.read_text()
+
+
 def test_two_runs_at_once_are_one(board, tmp_path):
     folder, root, run = board
     with (folder / "first-boot.sh").open() as script:
@@ -231,6 +293,27 @@ def test_its_folder_may_have_any_name(tmp_path):
     folder = image(tmp_path / "an image, 'of' $HOME")
     done = first_boot(folder, tmp_path / "root", SKERRY_PYTHON=str(fake_python(tmp_path / "bin")))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+PIP_SCRIPTS = r"""
+        bin=${0%/*}; printf '#!%s/python\nrest\n' "$bin" >"$bin/one"; ln -s "$bin/one" "$bin/link"
+        printf "#!/bin/sh\n'''exec' \"%s/python\" \"\$0\"\n' '''\nrest\n" "$bin" >"$bin/three"
+        chmod +x "$bin/one" "$bin/three"; echo "command = $bin" >"${bin%/*}/pyvenv.cfg"
+"""
+
+
+@pytest.mark.parametrize("name", ["root", "a root"])
+def test_what_is_installed_below_a_folder_runs_where_that_is_the_boards_own_disk(tmp_path, name):
+    """For images that are made elsewhere: no program may begin with the folder that the board does not have."""
+    python, root = fake_python(tmp_path / "bin", pip=PIP_SCRIPTS), tmp_path / name
+    assert first_boot(image(tmp_path / "image"), root, SKERRY_PYTHON=str(python)).returncode == 0
+    made = root.rename(tmp_path / "disk") / "opt" / "skerry"
+    for program in ("one", "three"):
+        text = (made / "bin" / program).read_text()
+        assert (text.startswith("#!/bin/sh\n"), text.endswith("\nrest\n"), str(root) in text) == (True, True, False)
+        assert subprocess.run([made / "bin" / program], check=False).returncode == 0
+    assert str((made / "bin" / "link").readlink()).startswith("/opt/skerry-")
+    assert (made / "pyvenv.cfg").read_text().startswith("command = /opt/skerry-")
 
 
 def test_a_package_that_brings_the_environment_stays(board):
@@ -253,6 +336,18 @@ def test_steps_of_other_parts_come_before_python_is_looked_for(board, tmp_path):
     done = run(SKERRY_PYTHON="/nowhere", PATH=os.environ["PATH"])
     assert done.returncode == 0
     assert "other: done" in done.stdout
+
+
+def test_files_that_are_not_of_the_image_are_not_run(board, tmp_path):
+    """An image of before may have left them, or a computer that the folder was copied on."""
+    folder, _root, run = board
+    (folder / "steps.d").mkdir()
+    (folder / "steps.d" / "10-other.sh").write_text("say other\n")
+    (folder / "wheels" / "pip-26.3-py3-none-any (1).whl").write_bytes(b"x")
+    (folder / "wheels" / "pip-25.0-py3-none-any.whl").write_bytes(b"x")
+    python = fake_python(tmp_path / "strict", pip='[ -f "${1%/pip}" ] || exit 1;')
+    done = run(SKERRY_PYTHON=str(python))
+    assert (done.returncode, "other" in done.stdout) == (0, False)
 
 
 def test_it_is_a_posix_script():

@@ -1,6 +1,9 @@
 """What the system of a board reads of an image: systemd takes the service on the staged disk, cloud-init its seed."""
 
+import os
+import re
 import shutil
+import stat
 import subprocess
 
 import pytest
@@ -40,6 +43,49 @@ def test_systemd_takes_every_line_of_the_service_and_finds_its_program(disk):
     (disk / "opt" / "away").rename(disk / "opt" / "skerry")
     assert code != 0
     assert "/opt/skerry/bin/skerry-agent is not executable" in said
+
+
+OLD = "etc/systemd/system/skerry-agent.service.d/before-250.conf"
+
+
+@pytest.fixture(scope="module")
+def old_disk(tmp_path_factory):
+    """A board's disk after first-boot.sh under the systemd of Mendel."""
+    folder = tmp_path_factory.mktemp("old")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "systemctl").write_text("#!/bin/sh\necho 'systemd 241 (241)'\necho +PAM\n")
+    (folder / "bin" / "systemctl").chmod(0o755)
+    python = str(fake_python(folder / "bin"))
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    assert first_boot(image(folder / "image"), folder / "root", SKERRY_PYTHON=python, PATH=path).returncode == 0
+    return folder / "root"
+
+
+def test_an_older_systemd_which_hands_nothing_over_still_starts_the_agent_with_its_configuration(old_disk, disk):
+    assert not (disk / OLD).exists()
+    text = (old_disk / OLD).read_text()
+    assert re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE) == [
+        "", "/opt/skerry/bin/skerry-agent run --config /run/skerry-config/agent.toml",
+    ]  # fmt: skip
+    (script,) = re.findall(r"^ExecStartPre=\+/bin/sh -c '(.*?)'$", text.replace("\\\n", ""), re.MULTILINE)
+    script = script.replace("$$", "$").replace("/etc/", f"{old_disk}/etc/").replace("/run/", f"{old_disk}/run/")
+    (old_disk / "run" / "skerry").mkdir(parents=True)
+    for _ in range(2):  # at every start
+        subprocess.run(["sh", "-c", script], check=True)
+    given = old_disk / "run" / "skerry-config"
+    handed = {path.name for path in given.iterdir()}
+    assert handed == {"agent.toml", "trust.json", "fleet-ca.pem", "claim.pem", "claim.key"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in given.iterdir()} == {0o600}
+    assert stat.S_IMODE(given.stat().st_mode) == 0o700
+
+
+def test_systemd_takes_every_line_of_what_is_for_an_older_one(disk, old_disk):
+    (disk / OLD).parent.mkdir()
+    shutil.copy(old_disk / OLD, disk / OLD)
+    (disk / "bin" / "sh").chmod(0o755)
+    verdict = analyze("verify", f"--root={disk}", "skerry-agent.service")
+    shutil.rmtree((disk / OLD).parent)
+    assert verdict == (0, "")
 
 
 def test_the_service_is_hardened(disk):

@@ -1,8 +1,10 @@
-"""`python -m skerry_agent.runner.engines.tpu_look`: looks once whether there is an Edge TPU, and prints that as JSON.
+"""`python -m skerry_agent.runner.engines.tpu_look PARENT`: looks once whether there is an Edge TPU, as JSON.
 
 A process of its own, because libedgetpu may crash or hang. Imports no runtime, opens no device and loads no model: that
 a model runs there, only a runner can show.
 """
+
+import sys
 
 import msgspec
 
@@ -25,5 +27,5 @@ def look() -> AcceleratorLook:
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    die_with_parent(int(sys.argv[1]))
     print(msgspec.json.encode(look()).decode())  # noqa: T201 - the answer

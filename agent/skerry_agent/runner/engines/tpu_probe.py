@@ -11,6 +11,7 @@ be right, so it is this device that cannot run it, and its release has a cpu bun
 """
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def too_new(need: int, have: int) -> EngineError:
 
 def _ask(request: ProbeRequest, timeout_s: float) -> tuple[tpu.Found, Opened | None, str]:
     """(what there is, what was opened, the one line of a failure) of a child that did not die."""
-    command = [sys.executable, "-m", __name__, msgspec.json.encode(request).decode()]
+    command = [sys.executable, "-m", __name__, msgspec.json.encode(request).decode(), str(os.getpid())]
     try:
         child = run_bounded(command, timeout_s)
     except subprocess.TimeoutExpired:
@@ -219,7 +220,7 @@ def _say(message: Struct) -> None:
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    die_with_parent(int(sys.argv[2]))
     try:
         _child(msgspec.json.decode(sys.argv[1], type=ProbeRequest))
     except (OSError, ValueError, RuntimeError, ImportError, EngineError, InferenceError) as error:

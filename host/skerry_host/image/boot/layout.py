@@ -8,7 +8,7 @@ neither                            a seed of our own: cloud-init reads it where 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from skerry_host.image.cloud_init import SEED, VENDOR
+from skerry_host.image.cloud_init import OURS, SEED, VENDOR
 from skerry_host.image.errors import BootError
 from skerry_host.image.request import ImageFile
 
@@ -36,7 +36,7 @@ def layout(files: Sequence[ImageFile], there: Mapping[str, bytes]) -> Layout:
     """Where each file goes. Raises `BootError` where somebody else's file is in the way."""
     by_name = {file.path: file for file in files}
     inner = tuple(replace(file, path=f"{FOLDER}/{file.path}") for file in files)
-    if there.keys() & {"user-data", "meta-data"}:
+    if there.keys() & {"user-data", "meta-data"} and not _is_ours(there, by_name):
         if b"first-boot.sh" not in there.get(VENDOR, b"first-boot.sh"):
             raise BootError(f"the boot partition has a {VENDOR} of somebody else's", hint="take it away first")
         return Layout((by_name[VENDOR],), inner, f"cloud-init, by {VENDOR}")
@@ -45,6 +45,13 @@ def layout(files: Sequence[ImageFile], there: Mapping[str, bytes]) -> Layout:
             (ImageFile(CMDLINE, _command_line(there[CMDLINE])),), inner, f"the kernel's command line, {CMDLINE}"
         )
     return Layout(tuple(by_name[name] for name in SEED), inner, "cloud-init, where this partition is named CIDATA")
+
+
+def _is_ours(there: Mapping[str, bytes], by_name: Mapping[str, ImageFile]) -> bool:
+    """Whether an image of before has left the seed: with its meta-data, cloud-init would see nothing new."""
+    if there.get("user-data") != by_name["user-data"].content:
+        return False
+    return there.get("meta-data", b"").startswith(OURS.encode())
 
 
 def _command_line(before: bytes) -> bytes:

@@ -29,9 +29,9 @@ class Fat:
         return int(found[1].replace(" ", "")) if found else 0
 
     def names(self) -> set[str]:
-        """What lies at the top. Raises `BootError`."""
+        """What lies at the top, in small letters: FAT knows one file by either. Raises `BootError`."""
         listed = self._run("mdir", "-b", "-a", "::")
-        return {line.removeprefix("::/").rstrip("/") for line in listed.splitlines() if line.startswith("::/")}
+        return {line.removeprefix("::/").rstrip("/").lower() for line in listed.splitlines() if line.startswith("::/")}
 
     def read(self, name: str) -> bytes:
         """A file at the top. Raises `BootError`."""

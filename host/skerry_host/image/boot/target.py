@@ -42,7 +42,7 @@ def boot_target(path: Path) -> Iterator[BootTarget]:
             with _folder(path) as folder:
                 yield folder
         elif stat.S_ISREG(kind):
-            with _image(path) as image:
+            with _image(path.resolve()) as image:  # a link stays one, and leads to what was written
                 yield image
         else:
             hint = "mount its boot partition and give that folder, or give an image file"

@@ -6,8 +6,10 @@ import zlib
 
 import zstandard
 
-DAMAGED = (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
-"""What reading one raises."""
+DAMAGED = (
+    tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError, KeyError, RecursionError,
+)  # fmt: skip
+"""What reading one raises; the last two where a link in it leads nowhere, or to itself."""
 
 
 def read_to_its_end(archive: tarfile.TarFile) -> None:

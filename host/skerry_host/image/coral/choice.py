@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.targets import CPU, EDGETPU, ONNX, TARGETS, TargetName
 from skerry_host.boards import Board
-from skerry_host.coral_support import NONE, UNKNOWN, WORKS, Combination, Row, known
+from skerry_host.coral_support import BUILT, NONE, UNKNOWN, WORKS, Combination, Row, known
 from skerry_host.image.coral.driver import DriverFile, read_driver
 from skerry_host.image.coral.interpreter import Interpreter, read_interpreter
 from skerry_host.image.errors import ImageError
@@ -62,7 +62,7 @@ class Coral:
     def uncertain(self) -> list[str]:
         """What is said where nobody has reported yet that it works."""
         pairs = zip(self.systems, self.rows, strict=False)
-        return [f"{system.title}: {row.why} ({row.source})" for system, row in pairs if row.verdict == UNKNOWN]
+        return [f"{system.title}: {row.why}; take {row.take}" for system, row in pairs if row.verdict == UNKNOWN]
 
 
 def without_accelerator(board: Board) -> Board:
@@ -97,7 +97,7 @@ def choose(board: Board, systems: Sequence[System], files: CoralFiles) -> Coral 
             _require_glibc(driver.title, driver.glibc, system)
     fitting = [each for each in RUNTIMES if all(_has_wheel(each, system) for system in systems)] or [RUNTIMES[-1]]
     judged = [(runtime, tuple(_row(board, system, runtime, driver) for system in systems)) for runtime in fitting]
-    runtime, rows = min(judged, key=lambda pair: max(map(_rank, pair[1])))
+    runtime, rows = min(judged, key=lambda pair: _preference(pair[1]))
     for system, row in zip(systems, rows, strict=True):
         if _rank(row) > _rank(UNKNOWN_ROW):
             raise _refused(board, system, row, driver)
@@ -110,6 +110,12 @@ UNKNOWN_ROW = Row(UNKNOWN, "nothing is known", "no row of the table")
 def _rank(row: Row) -> int:
     """The better, the lower."""
     return {WORKS: 0, UNKNOWN: 1}.get(row.verdict, 2)
+
+
+def _preference(rows: Sequence[Row]) -> tuple[int, bool]:
+    """The worst counts; of what nobody has reported, a runtime of which something is known with just this build."""
+    worst = max(rows, key=_rank)
+    return _rank(worst), worst.driver in {"", BUILT}
 
 
 def _row(board: Board, system: System, runtime: RuntimeChoice, driver: DriverFile | None) -> Row:

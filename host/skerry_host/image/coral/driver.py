@@ -96,7 +96,7 @@ def _package(data: bytes) -> tuple[str, bytes]:
         file = content.extractfile(found) if found is not None and found.size <= MOST_BYTES else None
         library = file.read() if file is not None else b""
         read_to_its_end(content)
-        return fields.get("Version", ""), library
+        return re.sub(r"[^\w.+:~-]", "", fields.get("Version", ""), flags=re.ASCII)[:64], library
 
 
 def _members(data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -17,7 +17,8 @@ from skerry_host.systems import NEWEST_PYTHON, OLDEST_PYTHON, dotted
 
 MOST_BYTES = 1024**3
 """More than any interpreter unpacks to."""
-_BINARY = re.compile(r"(?P<top>[^/]+)/(?:[^/]+/)?bin/python(?P<version>3\.[0-9]{1,2})")
+_BINARY = re.compile(r"(?P<top>[\w.+-]+)/(?:[\w.+-]+/)?bin/python(?P<version>3\.[0-9]{1,2})", re.ASCII)
+"""Only folders whose names need no quotes: a shell on the board reads them."""
 HINT = "take an `install_only` archive of CPython 3.11 to 3.13 for Linux with glibc (python-build-standalone)"
 
 
@@ -60,7 +61,7 @@ def _read(archive: tarfile.TarFile, path: Path, sha256: str, machine: str) -> In
         raise _refused(path, f"it would unpack to {unpacked // 2**20} MB")
     programs = {match["version"]: member for member in members if (match := _BINARY.fullmatch(member.name)) is not None}
     if not programs:
-        raise _refused(path, "it has no bin/python3.X")
+        raise _refused(path, "it has no bin/python3.X in a folder with a plain name")
     version, member = max(programs.items(), key=lambda item: dotted(item[0]))
     elf = _elf(archive, member, path)
     if elf.machine != machine:

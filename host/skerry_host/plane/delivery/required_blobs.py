@@ -195,7 +195,7 @@ def _refs_of(store: Store, name: str, target: str, held: frozenset[str], patch_f
     except SkerryError:
         return {}
     targets = with_fallback(target)  # a device whose accelerator is missing falls back
-    artifacts = [a.blob for bundle in release.bundles if bundle.target in targets for a in bundle.artifacts]
+    artifacts = [a.blob for bundle in release.offered if bundle.target in targets for a in bundle.artifacts]
     known = release.patches_up_to(patch_format)
     routes = (cheapest(known, {base}, ref.sha256) for base in {*held, EMPTY_SHA256} for ref in artifacts)
     patches = {patch.blob for route in routes if route for patch in route}

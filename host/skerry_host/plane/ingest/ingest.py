@@ -53,6 +53,9 @@ TAKEN: frozenset[Verdict] = frozenset({"next", "returned"})
 
 MOST_CODE = 64
 
+TRIALS = 3
+"""So often a device may begin a trial of settings."""
+
 SEEN_EVERY_S = 10.0
 """How often a report renews `last_seen`: a twin is a large row to write."""
 
@@ -75,7 +78,7 @@ class Ingest:
     """Applies messages to the registry; `limits` say how much a device may send.
 
     `counts` holds accepted, duplicate, unknown, malformed and too_many since the start. `stored` names the device of
-    each report that has been stored, so that it can be sent a receipt; `came` those that have just connected.
+    each report that has been stored, so that it can be sent a receipt; `trials` each that tries settings, until when.
     """
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
@@ -94,7 +97,7 @@ class Ingest:
         self.counts: Counter[str] = Counter()
         self.totals = FleetTotals()
         self.stored: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.came: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.trials: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
 
     def apply(self, messages: Sequence[Incoming]) -> None:
         """Apply all in one transaction; if a message cannot be stored, the two halves each in its own.
@@ -219,8 +222,6 @@ class Ingest:
     def _state(self, session: Session, state: DeviceState, verdict: Verdict) -> bool:
         before = twins.is_online(session, state.device)
         fresh = twins.accept_state(session, state, self._clock(), returned=verdict == "returned")
-        if fresh and state.online:
-            self.came.put(state.device)
         if fresh and before != state.online:
             word = "online" if state.online else "offline"
             self._note(session, Event(self._clock(), word, state.device, f"boot {state.boot[:8]}"))
@@ -251,7 +252,9 @@ class Ingest:
     def _settings(self, session: Session, reported: Reported, now: float) -> None:
         said = reported.settings
         outcome = settings.apply_report(session, reported.device, said, now) if said is not None else None
-        if said is not None and outcome is not None and outcome != "trial":
+        if outcome == "trial":
+            self.trials.put((reported.device, now + TRIALS * settings.trial_s(session, reported.device)))
+        elif said is not None and outcome is not None:
             text = ": ".join(filter(None, (clean(said.code, MOST_CODE), said.detail)))
             self._note(session, Event(now, f"settings_{outcome}", reported.device, text))
 

@@ -91,8 +91,8 @@ class Director:
         return self._order(session, twin, tuple(a for a in assigned if a.model != model), tuple(sorted(removed)))
 
     def resign(self, session: Session, device: str) -> None:
-        """Sign what is desired of a device anew, for the state folder that it has enrolled with."""
-        if twins.find(session, device).desired is not None:
+        """Sign what is desired of a device anew, for the state folder that it has enrolled with, if anything is."""
+        if twins.find(session, device).desired is not None or settings.order(session, device) is not None:
             self.offer(session, device)
 
     def offer(self, session: Session, device: str) -> None:

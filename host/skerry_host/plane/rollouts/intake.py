@@ -59,7 +59,7 @@ def start_rollout(session: Session, request: RolloutRequest, now: float) -> str:
     if not request.devices:
         hint = "`skerry device list` shows boards and tags"
         raise FleetError(f"{request.selection} selects no devices", hint=hint, code="no_devices")
-    offered = [bundle.target for bundle in request.release.bundles]
+    offered = [bundle.target for bundle in request.release.offered]
     targets = {
         device.id: request.targets.get(device.id) or choose_target(device, offered, request.release.name)
         for device in request.devices
@@ -107,7 +107,7 @@ def fitting_targets(
 
     Raises `FleetError` when none can. A device that has never reported may have any agent, and be anything.
     """
-    offered = [bundle.target for bundle in release.bundles]
+    offered = [bundle.target for bundle in release.offered]
     known = twins.of(session, map(_id, chosen))
 
     def fitting(device: Device) -> tuple[Device, Fit]:
@@ -291,7 +291,7 @@ def _can_go_back(model: ModelReport) -> bool:
 
 def _full_bytes(release: Release, target: TargetName) -> int:
     """Of all files of a target's bundle, and of the one that is kept beside it."""
-    bundles = [bundle for bundle in release.bundles if bundle.target in with_fallback(target)]
+    bundles = [bundle for bundle in release.offered if bundle.target in with_fallback(target)]
     return sum({a.blob.sha256: a.blob.size for bundle in bundles for a in bundle.artifacts}.values())
 
 

@@ -97,7 +97,7 @@ def _with_views(session: Session, found: list[Device]) -> Iterable[tuple[Device,
 
 def _brief(device: Device, view: DeviceView) -> Brief:
     conditions = tuple(model.condition for model in view.models)
-    failed = any(model.outcome in FAILED and model.attempted != model.release for model in view.models)
+    failed = any(model.outcome in FAILED and model.missed for model in view.models)
     sounding = tuple(alarm.kind for alarm in view.alarms)
     return Brief(device, view.online, view.last_seen, conditions, failed, len(view.issues), sounding)
 

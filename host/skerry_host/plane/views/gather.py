@@ -201,6 +201,7 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
         runtime=report.current.runtime if report.current else "",
         previous_runtime=report.previous.runtime if report.previous else "",
         other_runtime=_has_other_runtime(assigned, report),
+        attempted_runtime=_attempted_runtime(assigned, report),
         runtime_gone=report.current is not None and report.current.runtime_gone,
         engine=f"{report.runtime.name} {report.runtime.version}" if report.runtime else "",
     )
@@ -212,6 +213,13 @@ def _has_other_runtime(assigned: Assignment | None, report: ModelReport) -> bool
         return False
     same_release = report.current.manifest_sha256 == assigned.manifest.sha256
     return same_release and not assigned.is_in(report.current)
+
+
+def _attempted_runtime(assigned: Assignment | None, report: ModelReport) -> bool:
+    """What was assigned was given up, and it was the release that runs: with another runtime."""
+    if assigned is None or report.current is None or not _has_given_up(assigned, report):
+        return False
+    return report.current.manifest_sha256 == assigned.manifest.sha256 and not assigned.is_in(report.current)
 
 
 def _desired_now(assigned: Assignment | None, report: ModelReport) -> str | None:

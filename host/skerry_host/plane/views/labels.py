@@ -45,6 +45,7 @@ LABELS = {
     "kept": "kept",
     "trial": "on trial",
     "sent": "sent",
+    "foreign_order": "set by an order that this host does not know",
     "kept_here": "kept by the board for itself",
     "superseded": "another order came",
     "hours": "not a time window",
@@ -82,7 +83,6 @@ LABELS = {
     "not_enough_disk": "not enough disk",
     "not_enough_ram": "not enough memory",
     "runtime_too_old": "runtime too old",
-    "unknown": "not known",
     "wrong_machine": "another architecture",
     "wrong_python": "another Python",
     # reasons that lie in a runtime, or in what a device has to install it with

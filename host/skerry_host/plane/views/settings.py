@@ -9,6 +9,9 @@ from skerry_host.plane.registry.records.settings import Wanted
 from skerry_host.plane.registry.records.twins import Twin
 
 KEPT_HERE = "kept_here"
+FOREIGN = "foreign_order"
+OWN = "agent.toml's"
+"""What runs where nothing is set."""
 
 
 class SettingLine(Struct, frozen=True):
@@ -24,7 +27,8 @@ class SettingLine(Struct, frozen=True):
 class SettingsView(Struct, frozen=True):
     """The newest order of settings of a device; `knows` is False where its agent knows none.
 
-    `outcome` is `ordered` until it is signed, `sent` until the device has said something of it, then the device's.
+    `outcome` is `waiting` until it is signed, `sent` until the device has said something of it, then the device's. It
+    is `foreign_order` where nothing is set here, and the device has kept what another registry has ordered.
     """
 
     order: str = ""
@@ -49,9 +53,9 @@ def settings_view(twin: Twin, wanted: Wanted | None) -> SettingsView:
     knows = said is not None if twin.reported is not None else None
     keeps = said.keeps if said is not None else ()
     if wanted is None:
-        return SettingsView(keeps=keeps, knows=knows)
-    outcome = wanted.outcome or ("sent" if wanted.signed else "ordered")
-    told = said if said is not None and said.id == wanted.newest.id else None
+        foreign = said is not None and said.kept
+        return SettingsView(outcome=FOREIGN if foreign else "", keeps=keeps, knows=knows)
+    outcome = wanted.outcome or ("sent" if wanted.signed else "waiting")
     return SettingsView(
         wanted.newest.id,
         outcome,
@@ -59,20 +63,22 @@ def settings_view(twin: Twin, wanted: Wanted | None) -> SettingsView:
         wanted.detail,
         wanted.ordered,
         wanted.heard,
-        tuple(_lines(wanted, told, keeps)),
+        tuple(_lines(wanted, said, keeps)),
         keeps,
         knows,
     )
 
 
-def _lines(wanted: Wanted, told: SettingsReport | None, keeps: tuple[str, ...]) -> Iterator[SettingLine]:
-    differences = {each.key: each for each in told.differences} if told is not None else {}
-    for key in sorted({*wanted.newest.values, *differences}):
-        value = wanted.newest.values.get(key)
-        should_be = shown(value) if key in wanted.newest.values else None
+def _lines(wanted: Wanted, said: SettingsReport | None, keeps: tuple[str, ...]) -> Iterator[SettingLine]:
+    """Of each key of the newest order, and of the one that the device speaks of."""
+    differences = {each.key: each for each in said.differences} if said is not None else {}
+    spoken_of = next((each.values for each in wanted.orders if said is not None and each.id == said.id), None)
+    for key in sorted({*wanted.newest.values, *differences, *(spoken_of or {})}):
+        should_be = shown(wanted.newest.values[key]) if key in wanted.newest.values else None
         if key in differences:
-            yield SettingLine(key, should_be, differences[key].running, differs=True, why=differences[key].why)
-        elif told is not None:
-            yield SettingLine(key, should_be, should_be, differs=False)
+            running, why = differences[key].running, differences[key].why
+        elif spoken_of is not None:
+            running, why = shown(spoken_of[key]) if key in spoken_of else OWN, ""
         else:
-            yield SettingLine(key, should_be, None, differs=True, why=KEPT_HERE if is_kept(key, keeps) else "")
+            running, why = None, KEPT_HERE if is_kept(key, keeps) else ""
+        yield SettingLine(key, should_be, running, running != should_be, why)

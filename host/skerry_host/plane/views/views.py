@@ -111,7 +111,8 @@ class ModelView(Struct, frozen=True):
     `attempted`, `outcome` and `reason` are of the device's latest deployment; `desired` is the release that the device
     is to run now: once it has given up what was assigned, that is what it keeps. `runtime` and `previous_runtime`
     are what these run with, empty for the base environment's, `other_runtime` that it is not the desired one, and
-    `runtime_gone` that it is not there, so that the base environment's stands in. `engine` is what runs it now.
+    `runtime_gone` that it is not there, so that the base environment's stands in. `engine` is what runs it now;
+    `attempted_runtime`: the latest deployment was for the release that runs, with another runtime.
     """
 
     model: str
@@ -135,6 +136,7 @@ class ModelView(Struct, frozen=True):
     other_runtime: bool = False
     runtime_gone: bool = False
     engine: str = ""
+    attempted_runtime: bool = False
 
     @property
     def condition(self) -> str:
@@ -142,6 +144,12 @@ class ModelView(Struct, frozen=True):
         if self.state not in {"idle", "committed"}:
             return self.state
         return "serving" if self.serving else "not_serving" if self.release else "idle"
+
+    @property
+    def missed(self) -> bool:
+        """Whether the latest deployment was for something else than what runs, and has not led there."""
+        other = self.attempted != self.release or self.attempted_runtime
+        return self.outcome not in {None, "succeeded"} and other
 
     @property
     def diverged(self) -> bool:

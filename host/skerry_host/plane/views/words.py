@@ -110,11 +110,14 @@ def plain(text: str) -> str:
 
 
 TONES = {
-    "good": {"succeeded", "online", "serving", "committed", "enrolled", "done", "answered"},
-    "bad": {"failed", "not_serving", "rejected", "rolled_back", "timed_out", "error", "refused", "order_refused"},
+    "good": {"succeeded", "online", "serving", "committed", "enrolled", "done", "answered", "kept", "settings_kept"},
+    "bad": {
+        "failed", "not_serving", "rejected", "rolled_back", "timed_out", "error", "refused", "order_refused",
+        "settings_rolled_back", "settings_refused",
+    },
     "busy": {
         "running", "pending", "aborting", "fetching", "verifying", "staged", "probation",
-        "rolling_back", "deploying", "ordered", "waiting",
+        "rolling_back", "deploying", "ordered", "waiting", "sent", "trial",
     },
 }  # fmt: skip
 

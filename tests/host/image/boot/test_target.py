@@ -106,6 +106,34 @@ def test_another_image_takes_the_place_of_the_one_before(partition):
     assert checked(seen / "skerry")
 
 
+def test_another_device_takes_the_place_of_the_one_before_on_a_seed_of_its_own(partition):
+    """With the meta-data of before, cloud-init would take it for the same instance, under the old name."""
+    make, look = partition
+    path = make({})
+    put(path)
+    assert "CIDATA" in put(path, image_files(request(device="edge-2", claim="@claim-2")))[0]
+    seen = look(path)
+    assert "local-hostname: edge-2\n" in (seen / "meta-data").read_text()
+    assert not (seen / "vendor-data").exists()
+
+
+def test_a_file_is_somebodys_in_whatever_letters_its_name_is_written(tmp_path):
+    """FAT knows one file by either: ours would take its place."""
+    path = card(tmp_path / "card.img", {"USER-DATA": b"#cloud-config\nssh_pwauth: false\n"})
+    assert "vendor-data" in put(path)[0]
+    assert (extracted(path, tmp_path / "seen") / "USER-DATA").read_bytes() == b"#cloud-config\nssh_pwauth: false\n"
+
+
+def test_a_link_to_an_image_file_leads_to_what_was_written(tmp_path):
+    path = card(tmp_path / "card.img", BOOKWORM)
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "link.img"
+    link.symlink_to(path)
+    put(link)
+    assert link.is_symlink()
+    assert checked(extracted(path, tmp_path / "seen") / "skerry")
+
+
 def test_a_file_system_without_a_partition_table_is_a_stick_for_cloud_init(tmp_path):
     path = filesystem(tmp_path / "seed.img", {})
     put(path)

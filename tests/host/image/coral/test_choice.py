@@ -56,7 +56,14 @@ def test_what_nobody_has_reported_is_let_in_and_said(tmp_path):
     assert (made.runtime.extra, [row.verdict for row in made.rows]) == ("litert", ["unknown"])
     (line,) = made.uncertain
     assert line.startswith("Raspberry Pi OS (64-bit), Trixie: ")
-    assert "no report is known" in line
+    assert "2.1.6 and 2.2.0 are reported" in line
+    assert "; take as a runtime release" in line
+
+
+def test_of_two_that_nobody_has_reported_the_nearer_is_taken(tmp_path):
+    """LiteRT is reported with just this build, in other versions; tflite-runtime 2.14 with none that is so new."""
+    made = choose(PI, (BOOKWORM,), CoralFiles(libedgetpu=deb(tmp_path / "a.deb", version="16.0tf2.19.1-1.bookworm")))
+    assert (made.runtime.extra, [row.verdict for row in made.rows]) == ("litert", ["unknown"])
 
 
 def test_a_driver_for_a_newer_c_library_is_refused(tmp_path):

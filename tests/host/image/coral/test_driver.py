@@ -73,3 +73,7 @@ def test_no_bytes_break_the_reader(tmp_path_factory, data):
         with pytest.raises(ImageError):
             read_driver(path, "aarch64")
     read_elf(b"\x7fELF" + data)
+
+
+def test_a_version_is_words_for_a_terminal(tmp_path):
+    assert read_driver(deb(tmp_path / "x.deb", version="16.0\x1b[31m'$(x)"), "aarch64").version == "16.031mx"

@@ -71,3 +71,27 @@ def test_links_do_not_lead_out(tmp_path, link):
         archive.addfile(entry)
     with pytest.raises(ImageError, match="leads out of it"):
         read_interpreter(path, "aarch64")
+
+
+@pytest.mark.parametrize("link", ["nothing", "python3.11", "python3"])
+def test_a_program_that_is_a_link_to_nothing_or_to_itself_is_refused(tmp_path, link):
+    path = tmp_path / "python.tar"
+    with tarfile.open(path, "w") as archive:
+        add(archive, "python/lib/python3.11/venv/__init__.py", b"")
+        for name, target in (("python3.11", link), ("python3", "python3.11")):
+            entry = tarfile.TarInfo(f"python/bin/{name}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            archive.addfile(entry)
+    with pytest.raises(ImageError, match=r"python\.tar is no interpreter"):
+        read_interpreter(path, "aarch64")
+
+
+@pytest.mark.parametrize("top", ["py'thon", "py thon", "py\nthon", "$(reboot)"])
+def test_a_folder_whose_name_a_shell_would_read_otherwise_is_refused(tmp_path, top):
+    """The board's shell reads it, as root."""
+    path = tmp_path / "python.tar"
+    with tarfile.open(path, "w") as archive:
+        add(archive, f"{top}/bin/python3.11", elf())
+        add(archive, f"{top}/lib/python3.11/venv/__init__.py", b"")
+    with pytest.raises(ImageError, match="a plain name"):
+        read_interpreter(path, "aarch64")

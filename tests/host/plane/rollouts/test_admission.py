@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.admission import Accelerator, DeviceFacts, Needs
 from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.twin import SlotReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
@@ -16,6 +17,8 @@ from skerry_host.plane.rollouts.intake import RolloutRequest, admission, fitting
 from skerry_host.plane.views.admission import admission_lines
 from skerry_host.plane.views.gather import rollout_view
 from skerry_host.release import keys
+from skerry_host.release.create import by_age
+from skerry_host.release.export import export
 from skerry_host.release.fitting import fit
 from skerry_host.release.store import Store
 from tests.kit.device import FakeDevice
@@ -71,7 +74,7 @@ def test_who_lacks_something_is_left_out_counted_by_reason_and_the_unknown_are_o
     disk = "fashion@3.0.0: it needs 1 MB of free disk, the device has 0 MB"
     assert admission_lines(known) == [
         f"3 of 6 devices left out: 2 C library too old ({glibc}); 1 not enough disk ({disk})",
-        "1 of 6 devices ordered, though not known to fit: 1 not known (glibc, runtime, disk)",
+        "1 of 6 devices ordered, though not known to fit: 1 unknown (glibc, runtime, disk)",
     ]
 
 
@@ -153,6 +156,24 @@ def test_one_release_is_for_boards_with_an_edge_tpu_and_for_their_successors(rig
     rig.store.add(newer, signer.sign(envelope.RELEASE, codec.encode(newer)))
     found = fit(rig.store.release("fashion@3.1.0"), targets, rig_reported(rig, None))
     assert found.target == taken
+
+
+def test_a_bundle_for_a_later_target_is_chosen_published_and_exported_like_any_other(rig, tmp_path):
+    """As if the Edge TPU had come later: its bundle is where only agents that know it look."""
+    release = _of(add_release(rig.home, "3.0.0", b"model"), "edgetpu", "cpu")
+    compiled = replace(release.bundles[0].model, blob=Store(rig.home.store).put(b"compiled model"))
+    tpu = replace(release.bundles[0], artifacts=(compiled, *release.bundles[0].artifacts[1:]))
+    known, newer = by_age((tpu, release.bundles[1]), first={"cpu"})
+    made = replace(release, version="3.1.0", bundles=known, newer_bundles=newer)
+    rig.store.add(made, keys.load(rig.home.keys, "release").sign(envelope.RELEASE, codec.encode(made)))
+    read = rig.store.release("fashion@3.1.0")
+    assert ([b.target for b in read.bundles], [b.target for b in read.offered]) == (["cpu"], ["cpu", "edgetpu"])
+    assert fit(read, ("edgetpu", "cpu"), rig_reported(rig, NEW)).target == "edgetpu"
+    assert compiled.blob in rig.store.blob_refs("fashion@3.1.0")
+    export(rig.store, "fashion@3.1.0", "edgetpu", tmp_path / "stick")
+    assert (tmp_path / "stick" / compiled.blob.sha256).read_bytes() == b"compiled model"
+    slot = SlotReport("fashion@3.1.0", "edgetpu", "0" * 64, compiled.blob.sha256)
+    assert {a.blob.sha256 for a in tpu.artifacts} <= rig.store.files_of(slot)
 
 
 def test_a_board_with_a_target_that_this_host_does_not_know_is_heard_and_given_what_it_has_else(rig):

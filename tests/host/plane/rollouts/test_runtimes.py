@@ -12,6 +12,7 @@ from skerry_host.plane.delivery.required_blobs import RequiredBlobsReader
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.rollouts.forecast import forecast
 from skerry_host.plane.rollouts.intake import RolloutRequest, fitting_targets, order_rollback, start_rollout
+from skerry_host.plane.views.briefs import Briefs
 from skerry_host.plane.views.gather import device_views, rollout_view
 from skerry_host.release import keys
 from skerry_host.release.errors import ReleaseError
@@ -233,3 +234,16 @@ def test_a_rollout_shows_its_runtime_and_counts_its_bytes_as_part_of_the_whole(r
     artifacts = rig.store.release("fashion@1.0.0").bundles[0].artifacts
     assert view.deployments[0].full_bytes == sum(a.blob.size for a in artifacts) + rig.tar(NEW).size
     assert describe(rig.store.get(rig.tar(NEW).sha256)) == rig.tar(NEW)
+
+
+def test_a_runtime_that_failed_is_shown_though_the_release_is_the_one_that_runs(rig):
+    rig.go("1.0.0", OLD)
+    kept = rig.device.kept.models["fashion"]
+    rig.begin("1.0.0", NEW)
+    rig.turn()
+    rig.end("failed", reason="runtime_crashed")
+    rig.say(replace(kept, deployment=rig.device.kept.models["fashion"].deployment))
+    view = rig.view()
+    assert (view.missed, view.attempted_runtime, view.diverged) == (True, True, False)
+    with rig.registry.read() as session:
+        assert Briefs().read(session, connected=True)[0].failed

@@ -167,6 +167,28 @@ def test_a_device_that_is_set_up_anew_is_told_what_is_set_and_never_what_has_fai
     assert rig.signed.values == {"hang_s": 20}
 
 
+def test_a_device_of_which_nothing_else_was_desired_is_told_what_is_set_when_it_comes_back(rig):
+    """It was retired, and its record is of another board now."""
+    rig.set(hang_s=20)
+    rig.ends("kept")
+    with rig.registry.write() as session:
+        twins.clear(session, "dev-1")
+    assert rig.signed is None
+    with rig.registry.write() as session:
+        rig.director.resign(session, "dev-1")
+    assert rig.signed.values == {"hang_s": 20}
+
+
+def test_what_a_device_has_kept_of_another_registry_is_said_and_the_next_order_replaces_it(rig):
+    """The host was restored from a backup of before."""
+    rig.says(SettingsReport("set-of-before", "kept", schema=NEWEST, kept="set-of-before"))
+    assert rig.view.outcome == "foreign_order"
+    rig.set(hang_s=20)
+    assert rig.signed.values == {"hang_s": 20}
+    rig.ends("kept")
+    assert rig.view.outcome == "kept"
+
+
 def test_an_agent_from_before_settings_is_named_and_nothing_is_ordered(rig):
     rig.says(None)
     with pytest.raises(FleetError) as raised:
@@ -267,6 +289,34 @@ def test_the_view_tells_wanted_from_running(rig):
         ("20", "20", False),
         ("true", "true", False),
     ]
+
+
+def test_after_a_failure_the_view_goes_on_to_say_what_runs(rig):
+    """Also once the device speaks of the order before again, because a later desired state has that."""
+    first = rig.set(hang_s=20)
+    rig.ends("kept")
+    rig.set(hang_s=30, metered=True)
+    rig.ends("rolled_back", "no_connection", kept=first.id)
+    two_releases(rig)
+    rig.says(SettingsReport(first.id, "kept", schema=NEWEST, kept=first.id))
+    assert [(line.key, line.wanted, line.running, line.differs) for line in rig.view.lines] == [
+        ("hang_s", "30", "20", True),
+        ("metered", "true", "agent.toml's", True),
+    ]
+    assert (rig.view.outcome, rig.view.code) == ("rolled_back", "no_connection")
+
+
+def test_only_a_trial_that_this_host_has_ordered_is_confirmed_at_once(rig):
+    def begun():
+        return rig.ingest.trials.qsize()
+
+    rig.says(SettingsReport("set-of-nobody", "trial", schema=NEWEST))
+    assert begun() == 0
+    rig.set(broker_url="mqtt://there")
+    rig.ends("trial")
+    rig.ends("trial")
+    assert begun() == 1
+    assert rig.ingest.trials.get_nowait() == ("dev-1", rig.now + 3 * 120.0)
 
 
 def test_what_a_device_has_kept_is_gone_on_from_however_many_orders_have_failed_since(tmp_path):

@@ -132,6 +132,11 @@ def apply_report(session: Session, device: str, report: SettingsReport, now: flo
     return report.outcome
 
 
+def trial_s(session: Session, device: str) -> float:
+    """How long the newest order may be tried, of a device on which something is set."""
+    return session.get_one(SettingsRow, device).trial_s
+
+
 def refuse(session: Session, device: str, code: str, detail: str, now: float) -> bool:
     """The message that says it was refused; True if nothing was heard of the order yet, and this ends it."""
     row = session.get(SettingsRow, device)
