@@ -44,7 +44,7 @@ from skerry_agent.wire.upgrades import AgentOrder, UpgradeReport, UpgradeState
 
 MOST_INSTALLS = 3
 """So often an installation may be cut off, by want of memory or of power, before its order has failed."""
-REST_POLL_S, SETTLED_S = 1.0, 60.0
+REST_POLL_S, SKIP_POLL_S, SETTLED_S = 1.0, 5.0, 60.0
 
 
 class AgentUpgrade:
@@ -96,8 +96,10 @@ class AgentUpgrade:
     def _skip_trial(self) -> None:
         """A candidate whose start could not be counted is given up, once that can be written down."""
         skipped = Skipped("another agent runs: its start could not be written down, or a person has started this one")
-        if not self._write(skipped):
-            self._context.clock.after(SETTLED_S, self._skip_trial)
+        if self._write(skipped):
+            self.order(self._wanted)  # which may have come meanwhile
+        else:
+            self._context.clock.after(SKIP_POLL_S, self._skip_trial)
 
     # -- orders --------------------------------------------------------------------------------------------------------
 

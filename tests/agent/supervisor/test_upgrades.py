@@ -9,7 +9,7 @@ from skerry_agent.machine.settings import OnTrial, Overlay, SettingsRecord
 from skerry_agent.ports.jobs import AgentReady, InstallAgent, PlanAgent, Planned, Refusal
 from skerry_agent.state.runtimes import PLACE
 from skerry_agent.supervisor.agent_trial import LOOK_S, OVERDUE_S, STEADY_S, TELL_S
-from skerry_agent.supervisor.agent_upgrade import MOST_INSTALLS, REST_POLL_S, SETTLED_S
+from skerry_agent.supervisor.agent_upgrade import MOST_INSTALLS, REST_POLL_S, SETTLED_S, SKIP_POLL_S
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.policies import TransferPolicy
@@ -250,6 +250,22 @@ def test_one_that_nobody_watches_any_more_gives_up_by_itself_after_its_deadline(
     assert (site.ended, site.outcome()) == ([True], ("rolled_back", "agent_not_healthy"))
     assert "the broker has not taken a report" in site.record.ended.detail
     assert site.record.current == Agent()
+
+
+def test_an_order_that_came_while_a_trial_could_not_be_given_up_is_begun_then(tmp_path):
+    """A disk that was full as the candidate was to start: the agent before it runs, and takes the next order later."""
+    state = tmp_path / "device" / "state"
+    state.mkdir(parents=True)
+    files.write(files.folder_of(state), Record(1, trial=TRIAL))
+    (files.folder_of(state) / ".record.json.tmp").mkdir()  # root may write anywhere; this stops it
+    site = Upgraded(tmp_path / "device")
+    site.order(2, "d2")
+    assert (site.jobs, site.record.trial) == ([], TRIAL)
+    (site.agents / ".record.json.tmp").rmdir()
+    site.clock.advance(SKIP_POLL_S + 1.0)
+    site.link.pump(site.agent.message)
+    site.clock.advance(1.0)
+    assert (len(site.jobs), site.record.trial.deployment, site.ended) == (1, "d2", [True])
 
 
 def test_a_slow_link_confirms_a_report_when_others_are_on_their_way(tmp_path):
