@@ -98,6 +98,9 @@ def test_a_good_one_is_kept_without_a_lost_request_and_what_cannot_be_comes_back
     done = skerry(home, "group", "set", "lab", "telemetry_interval_s=30", "--wait", check=False)
     assert done.returncode == 0, done.stderr + done.stdout + board.tail()
     assert [(line["key"], line["running"]) for line in settings(home)["lines"]] == [("telemetry_interval_s", "30")]
+    for metered in ("true", "false"):  # each by a new connection over which the host has to be heard, at once
+        done = skerry(home, "group", "set", "lab", f"metered={metered}", "--wait", check=False)
+        assert done.returncode == 0, done.stdout + board.tail()
     before = board.status()
     with asking(before["http"]["fashion"]) as failed:
         code, shown = set_(home, "models.fashion.results_files=2")
