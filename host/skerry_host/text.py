@@ -3,11 +3,12 @@
 Does not know what they mean.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from skerry_agent.wire.plain_text import visible
 
@@ -68,7 +69,7 @@ def _cleaned(value: Any, limit: Limit = _USUAL) -> Any:
         made = [_cleaned(each, limit) for each in (value[: limit.items] if _holds_text(value) else value)]
         return value if _same(made, value) else kind(made)
     if isinstance(value, Mapping):
-        return _cleaned_mapping(value)
+        return _cleaned_mapping(value, limit)
     return value
 
 
@@ -82,15 +83,33 @@ def _same(made: list[Any], before: "tuple[Any, ...] | list[Any]") -> bool:
 
 def _cleaned_struct(value: Struct) -> Struct:
     changed = {}
-    for name in value.__struct_fields__:
+    for name, limit in _limits(type(value)).items():
         before = getattr(value, name)
-        after = _cleaned(before, LIMITS.get(name, _USUAL))
+        after = _cleaned(before, limit)
         if after is not before:
             changed[name] = after
     return replace(value, **changed) if changed else value
 
 
-def _cleaned_mapping(value: Mapping[Any, Any]) -> Any:
-    made = {_cleaned(key): _cleaned(each) for key, each in value.items()}
+@cache
+def _limits(kind: type[Struct]) -> dict[str, Limit]:
+    """Of the texts of each field: never more than its type takes, for what is made visible becomes longer."""
+    usual = {field.name: LIMITS.get(field.name, _USUAL) for field in fields(kind)}
+    most = {field.name: min(_longest(field.type), default=MOST) for field in fields(kind)}
+    return {name: limit._replace(characters=min(limit.characters, most[name])) for name, limit in usual.items()}
+
+
+def _longest(hint: Any) -> Iterator[int]:
+    """How long the texts in a type may be, where it says so."""
+    inside = get_args(hint)
+    if get_origin(hint) is Annotated and inside[0] is str:
+        yield from (each.max_length for each in inside[1:] if getattr(each, "max_length", None))
+    else:
+        for each in inside:
+            yield from _longest(each)
+
+
+def _cleaned_mapping(value: Mapping[Any, Any], limit: Limit) -> Any:
+    made = {_cleaned(key, limit): _cleaned(each, limit) for key, each in value.items()}
     same = _same(list(made), list(value)) and _same(list(made.values()), list(value.values()))
     return value if same else made

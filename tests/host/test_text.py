@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from skerry_agent.wire.admission import DeviceFacts
 from skerry_agent.wire.twin import DeploymentReport, ModelReport, Reported
 from skerry_host.json_text import json_text
 from skerry_host.text import LIMITS, MOST, MOST_ITEMS, Limit, clean, cleaned
@@ -125,3 +126,11 @@ def test_json_means_the_same_and_holds_nothing_that_misleads(data):
         text = json_text(data, indent=indent)
         assert json.loads(text) == data
         assert is_harmless(text.replace("\n", ""))
+
+
+def test_a_text_that_grows_as_it_is_cleaned_still_fits_its_type():
+    """What is stored of a device is read again, by types that say how long a text may be."""
+    facts = DeviceFacts(machine="\x1b" * 200, runtimes={"\x1b" * 200: "\x07" * 200})
+    made = cleaned(facts)
+    assert msgspec.json.decode(msgspec.json.encode(made), type=DeviceFacts) == made
+    assert len(made.machine) == 200

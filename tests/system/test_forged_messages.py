@@ -75,6 +75,13 @@ class Fleet:
             found = {name: twins.find(session, name).assignment("fashion") for name in NAMES}
         return {name: each.release if each else None for name, each in found.items()}
 
+    def succeeded(self, device):
+        """The release that succeeded last on a device, by the host's record."""
+        with self.registry.read() as session:
+            mine = (DeploymentRow.device == device, DeploymentRow.outcome == "succeeded")
+            newest = select(DeploymentRow.release).where(*mine).order_by(DeploymentRow.sent.desc())
+            return session.scalars(newest.limit(1)).first()
+
     def outcomes(self, rollout):
         with self.registry.read() as session:
             return [row.outcome for row in rollouts.deployments(session, rollout)]
@@ -142,9 +149,12 @@ def _wait(fleet, rollout):
 
 
 def _look(fleet, forger, before, release):
-    """What is signed now is what was ordered last, or what was wanted before it: nothing else, and nothing older."""
+    """What is signed now is what was ordered last, or what was wanted before it: nothing else, and nothing older.
+
+    Where what was wanted before has failed by the device's own word, it is what succeeded there last.
+    """
     for device, wanted in fleet.wanted().items():
-        assert wanted in {release, before[device], None}
+        assert wanted in {release, before[device], fleet.succeeded(device), None}
     for order in orders(fleet, forger):
         assert isinstance(order, Desired), "no command was ordered"
         for assigned in order.assignments:

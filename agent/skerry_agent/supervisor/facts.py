@@ -7,7 +7,7 @@ accelerator's library can say is asked elsewhere (`deployment.accelerator`).
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -24,10 +24,18 @@ _RUNTIMES = {name for names in DISTRIBUTIONS.values() for name in names}
 class FactsReader:
     """Reads once what stays the same while this process runs, and the disk's free bytes each time."""
 
-    def __init__(self, config: AgentConfig, root: Path = Path("/"), path: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        root: Path = Path("/"),
+        path: Iterable[str] = (),
+        free: Callable[[Path], int | None] | None = None,
+    ) -> None:
         installed = runtimes(path or sys.path)
         engines = {target: config.engine_for(target) for target in config.board.targets}
         self._state = config.state_dir
+        self._free = free or free_bytes
+        self._said_free: int | None = None
         self._lasting = DeviceFacts(
             machine=os.uname().machine,
             python=python_tag(),
@@ -40,7 +48,19 @@ class FactsReader:
 
     def facts(self, accelerator: Accelerator | None) -> DeviceFacts:
         """Those of now."""
-        return replace(self._lasting, accelerator=accelerator, disk_free_bytes=free_bytes(self._state))
+        return replace(self._lasting, accelerator=accelerator, disk_free_bytes=self._free(self._state))
+
+    def told(self, accelerator: Accelerator | None) -> DeviceFacts:
+        """The same, for the host, which decides by them until it is told others."""
+        made = self.facts(accelerator)
+        self._said_free = made.disk_free_bytes
+        return made
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the disk has less than half the free bytes that the host was told of, or more than twice as many."""
+        said, free = self._said_free, self._free(self._state)
+        return said is not None and free is not None and not said <= 2 * free <= 4 * said
 
 
 def runtimes(path: Iterable[str]) -> dict[str, str]:

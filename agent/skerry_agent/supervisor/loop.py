@@ -399,7 +399,7 @@ class Supervisor:
             patch_format=PATCH_FORMAT,
             refused=self._orders.refused.newest,
             manifest_schema=schemas.NEWEST,
-            facts=self._device_facts(),
+            facts=self._facts.told(self._accelerator.now),
             upgrade=self.upgrades.report(),
             settings=self.settings.report() if self.settings is not None else None,
         )
@@ -431,7 +431,7 @@ class Supervisor:
         self._queue.after(PROGRESS_S, self._progress_due)
         log.turn()
         self._link.check()
-        if self._link.issue not in {None, *self._issue_log.said}:
+        if self._link.issue not in {None, *self._issue_log.said} or self._facts.outdated:
             self._changed()
         self._resume_orders()
         if self.settings is not None:

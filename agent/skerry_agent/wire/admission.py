@@ -192,4 +192,4 @@ def _listed(versions: Mapping[str, str]) -> str:
 
 
 def _mb(count: int) -> str:
-    return f"{count / 1e6:,.0f} MB"
+    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"

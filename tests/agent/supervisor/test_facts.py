@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection
 from skerry_agent.supervisor import facts
 
 
@@ -41,3 +42,17 @@ def test_gathering_them_imports_no_runtime_and_no_metadata():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_disk_that_fills_or_empties_is_to_be_said_anew(tmp_path):
+    """The host leaves out who has no room, so it has to hear of room that has come back."""
+    free = [1_000_000]
+    config = AgentConfig(DeviceSection("d-1"), BrokerSection("mqtt://h"), BoardSection("test"), folder=str(tmp_path))
+    reader = facts.FactsReader(config, path=["/nowhere"], free=lambda _folder: free[0])
+    assert not reader.outdated
+    assert reader.told(None).disk_free_bytes == 1_000_000
+    for now, outdated in ((1_000_000, False), (600_000, False), (1_900_000, False), (400_000, True), (2_100_000, True)):
+        free[0] = now
+        assert reader.outdated is outdated, now
+        reader.facts(None)
+        assert reader.outdated is outdated, "what the device asks for itself tells the host nothing"

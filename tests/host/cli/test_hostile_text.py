@@ -33,7 +33,8 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b1m\x7f\u202egnp\u200b<script>alert(1)</scr
 RAW = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 DEVICE, RELEASE, BOOT = "dev-1", "fashion@1.0.0", "b1"
 SHA256 = {f"{name}_sha256": digit * 64 for name, digit in (("manifest", "0"), ("model", "1"), ("message", "2"))}
-PATTERNS = {"device": DEVICE, "release": RELEASE} | SHA256
+TARGETS = {"target": "cpu", "targets": "cpu", "beside": "cpu"}
+PATTERNS = {"device": DEVICE, "release": RELEASE} | SHA256 | TARGETS
 PLAIN = {str: HOSTILE, int: 3, float: 3.5, bool: True, bytes: b"", Sketch: Recorder().take()}
 """A sketch's texts are numbers."""
 MESSAGES = (DeviceState, Reported, CommandResult, Report)
@@ -49,13 +50,19 @@ def hostile(kind, name=""):
     origin, inside = get_origin(kind), get_args(kind)
     named = origin is Annotated and any(getattr(each, "pattern", None) for each in inside[1:])
     fitting = {
-        Annotated: lambda: PATTERNS[name] if named else hostile(inside[0], name),
+        Annotated: lambda: PATTERNS[name] if named else _cut(hostile(inside[0], name), inside[1:]),
         Literal: lambda: inside[0],
         tuple: lambda: tuple(hostile(each, name) for each in inside if each is not Ellipsis),
         dict: lambda: {hostile(inside[0], name): hostile(inside[1], name)},
     }
     either = [each for each in inside if each is not type(None)]
     return fitting.get(origin, lambda: hostile(either[0], name))()
+
+
+def _cut(value, limits):
+    """A text that is as long as may be."""
+    most = next((each.max_length for each in limits if getattr(each, "max_length", None)), None)
+    return value[:most] if isinstance(value, str) else value
 
 
 def _is_free(field):

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from skerry_host import children
 from skerry_host.image.boot.layout import DECISIVE, FOLDER, Layout, layout
 from skerry_host.image.boot.mtools import Fat, program_path
 from skerry_host.image.boot.partition import find_boot_partition
@@ -86,7 +87,7 @@ def _image(path: Path) -> Iterator[_Image]:
     copy = Path(name)
     try:
         command = ["cp", "--reflink=auto", "--sparse=always", "--preserve=mode,ownership", "--", str(path), name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=children.environment(), check=False)
         if done.returncode != 0:
             line = f"there is no room beside {path} for the copy that is worked on"
             raise BootError(line, hint=f"make room: {path.stat().st_size // 1_000_000} MB")

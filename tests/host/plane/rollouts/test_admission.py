@@ -71,7 +71,7 @@ def test_who_lacks_something_is_left_out_counted_by_reason_and_the_unknown_are_o
     ]
     assert [(each.count, each.devices) for each in known.unknown] == [(1, ("older-1",))]
     glibc = "fashion@3.0.0: it needs glibc 2.34 or newer, the device has 2.28"
-    disk = "fashion@3.0.0: it needs 1 MB of free disk, the device has 0 MB"
+    disk = "fashion@3.0.0: it needs 1 MB of free disk, the device has 0 kB"
     assert admission_lines(known) == [
         f"3 of 6 devices left out: 2 C library too old ({glibc}); 1 not enough disk ({disk})",
         "1 of 6 devices ordered, though not known to fit: 1 unknown (glibc, runtime, disk)",
