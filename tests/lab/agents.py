@@ -7,10 +7,7 @@ agent or the new; the record is never lost; in the end the upgrade is done or th
 
 import random
 import shutil
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,13 +39,13 @@ from tests.lab.device import (
 )
 from tests.lab.disk_model import TRACED, Reader, build, write_tree
 from tests.lab.fault import Call
+from tests.lab.faults import Fault, Point, failures, kills, played, report
 from tests.lab.ledger import Ledger
 from tests.lab.materials import DEVICE, MODEL, Publisher
 from tests.lab.power import losses
 
 BASE, FIRST, SECOND = "", "9.1.0", "9.2.0"
 UPGRADE_S, STEPS = 90.0, 12
-ERRORS = ("ENOSPC", "EIO", "EROFS")
 WRITES = frozenset({"openat", "write", "fsync", "syncfs", "rename", "mkdir", "unlink", "unlinkat", "rmdir"})
 
 
@@ -316,41 +313,25 @@ def power_cuts(bench: Bench, rng: random.Random, moments: int) -> Iterator[tuple
         yield what, bench.lose(loss.tree, what)
 
 
-def points(bench: Bench, only: int = 0) -> Iterator[tuple[str, list[str]]]:
+def points(bench: Bench, only: int = 0) -> Iterator[Point]:
     """(what was done, what is broken) of every kill and failing call; of `only` so many, evenly."""
     rng = random.Random(f"agents {bench.way.name}")
-    faults: list[tuple[str, Callable[[], list[str]]]] = [
-        (f"kill {call}", lambda call=call: bench.kill(call))
-        for call in bench.calls  # type: ignore[misc]
-    ]
-    faults += [
+    again: list[Fault] = [
         (f"kill {call} and again", lambda call=call: bench.kill_twice(call, rng))  # type: ignore[misc]
         for call in bench.calls[::3]
     ]
-    faults += [
-        (f"{call} {error}", lambda call=call, error=error: bench.fail(call, error))  # type: ignore[misc]
-        for call in bench.calls
-        if call.name in WRITES
-        for error in ERRORS
-    ]
-    step = max(1, len(faults) // only) if only else 1
-    for what, play in faults[::step]:
-        yield what, play()
+    return played([*kills(bench, "kill "), *again, *failures(bench, WRITES)], only)
 
 
 def main() -> None:
     """All of them; exit 1 if anything is broken."""
-    began, broken = time.monotonic(), []
-    for way in WAYS:
-        with tempfile.TemporaryDirectory(prefix="skerry-agents-", dir="/dev/shm") as folder:
-            bench = Bench(way, Path(folder))
-            found = [*points(bench), *power_cuts(bench, random.Random(way.name), 40)]
-        lines = [line for _, lines in found for line in lines]
-        seconds = time.monotonic() - began
-        print(f"{way.name:<24}{len(found):>6} points {len(lines):>4} broken {seconds:>7.0f} s", flush=True)
-        broken += lines
-    print("\n".join(broken[:40]))
-    sys.exit(1 if broken else 0)
+
+    def found(way: Way, folder: Path) -> Iterator[Point]:
+        bench = Bench(way, folder)
+        yield from points(bench)
+        yield from power_cuts(bench, random.Random(way.name), 40)
+
+    report("agents", 24, WAYS, found)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,7 @@ never without an identity once it had one, the same id afterwards, the claim cou
 
 import json
 import shutil
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +20,11 @@ from skerry_agent.wire.enrolment import EnrolmentRequest, Offer, RenewalRequest,
 from tests.kit.fleet_host import CLAIM, FleetHost
 from tests.lab import fault
 from tests.lab.fault import Call
+from tests.lab.faults import Point, failures, kills, played, report
 from tests.lab.ledger import Ledger
 
 NOBODY = KeyTrust({})
 SERIAL, DEVICE = "board-1", "edge-17"
-ERRORS = ("ENOSPC", "EIO", "EROFS")
 WRITES = frozenset(
     {"openat", "write", "fsync", "rename", "mkdir", "symlink", "unlink", "unlinkat", "rmdir", "renameat"}
 )
@@ -183,37 +180,14 @@ class Bench:
             self.board.go(self.way.kind)
 
 
-def points(bench: Bench, only: int = 0) -> Iterator[tuple[str, list[str]]]:
+def points(bench: Bench, only: int = 0) -> Iterator[Point]:
     """(what was done, what is broken) of every fault; of `only` so many, evenly, if that is given."""
-    faults: list[tuple[str, Callable[[], list[str]]]] = [
-        (str(call), lambda call=call: bench.kill(call))
-        for call in bench.calls  # type: ignore[misc]
-    ]
-    faults += [
-        (f"{call} {error}", lambda call=call, error=error: bench.fail(call, error))  # type: ignore[misc]
-        for call in bench.calls
-        if call.name in WRITES
-        for error in ERRORS
-    ]
-    step = max(1, len(faults) // only) if only else 1
-    for what, play in faults[::step]:
-        yield what, play()
+    return played([*kills(bench), *failures(bench, WRITES)], only)
 
 
 def main() -> None:
     """All of them; exit 1 if anything is broken."""
-    began, broken = time.monotonic(), []
-    for way in WAYS:
-        with tempfile.TemporaryDirectory(prefix="skerry-identity-", dir="/dev/shm") as folder:
-            found = list(points(Bench(way, Path(folder))))
-        lines = [line for _, lines in found for line in lines]
-        print(
-            f"{way.name:<12}{len(found):>6} points {len(lines):>4} broken {time.monotonic() - began:>7.0f} s",
-            flush=True,
-        )
-        broken += lines
-    print("\n".join(broken[:40]))
-    sys.exit(1 if broken else 0)
+    report("identity", 12, WAYS, lambda way, folder: points(Bench(way, folder)))
 
 
 if __name__ == "__main__":

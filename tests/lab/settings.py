@@ -6,10 +6,7 @@ is left in the end, what is good is kept if it can be; what was kept before is n
 """
 
 import shutil
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +18,13 @@ from skerry_agent.wire.settings import SettingsOrder
 from tests.kit.clock import FakeClock
 from tests.lab import fault
 from tests.lab.fault import Call
+from tests.lab.faults import Point, failures, kills, played, report
 from tests.lab.ledger import Ledger
 
 BEFORE, NEW = 20.0, 30.0
 """The interval that is kept when the run begins, and the one that is ordered."""
 KEPT, ORDERED = SettingsOrder("before", {"telemetry_interval_s": BEFORE}), "ordered"
 TRIAL_S = 10.0
-ERRORS = ("ENOSPC", "EIO", "EROFS")
 WRITES = frozenset({"openat", "write", "fsync", "rename", "unlink", "mkdir"})
 """Calls that a disk may refuse."""
 
@@ -180,35 +177,14 @@ class Bench:
             self.ledger.note("broken the next start works by something else")
 
 
-def points(bench: Bench, only: int = 0) -> Iterator[tuple[str, list[str]]]:
+def points(bench: Bench, only: int = 0) -> Iterator[Point]:
     """(what was done, what is broken) of every fault; of `only` so many, evenly, if that is given."""
-    faults: list[tuple[str, Callable[[], list[str]]]] = [
-        (str(call), lambda call=call: bench.kill(call))
-        for call in bench.calls  # type: ignore[misc]
-    ]
-    faults += [
-        (f"{call} {error}", lambda call=call, error=error: bench.fail(call, error))  # type: ignore[misc]
-        for call in bench.calls
-        if call.name in WRITES
-        for error in ERRORS
-    ]
-    step = max(1, len(faults) // only) if only else 1
-    for what, play in faults[::step]:
-        yield what, play()
+    return played([*kills(bench), *failures(bench, WRITES)], only)
 
 
 def main() -> None:
     """All of them; exit 1 if anything is broken."""
-    began, broken = time.monotonic(), []
-    for way in WAYS:
-        with tempfile.TemporaryDirectory(prefix="skerry-settings-", dir="/dev/shm") as folder:
-            found = list(points(Bench(way, Path(folder))))
-        lines = [line for _, lines in found for line in lines]
-        seconds = time.monotonic() - began
-        print(f"{way.name:<14}{len(found):>6} points {len(lines):>4} broken {seconds:>7.0f} s", flush=True)
-        broken += lines
-    print("\n".join(broken[:40]))
-    sys.exit(1 if broken else 0)
+    report("settings", 14, WAYS, lambda way, folder: points(Bench(way, folder)))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.runtimes import RuntimeManifest, Wheelhouse, kind_issue, older_glibc
 
-MAX_MANIFEST_BYTES = codec.MAX_MESSAGE_BYTES
 MAX_FOLDERS = 8
 """Of one runtime: the second is made where the first has been damaged, and so on."""
 
