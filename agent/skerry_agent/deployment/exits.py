@@ -8,6 +8,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from skerry_agent.ports.signals import signal_name
+
 PROC = Path("/proc")
 STOPPED = {"T", "t"}
 """States of a process that a signal or a debugger has stopped, as proc(5) has them."""
@@ -44,16 +46,9 @@ def explain(status: int, last_lines: Sequence[str], new_oom_kills: int = 0, *, b
     `new_oom_kills` while it ran; `by_us`: the agent ended it, because it talked nonsense.
     """
     words = next((line for line in reversed(last_lines) if line.strip()), "")
-    how = f"killed by {_signal(-status)}" if status < 0 else f"exit status {status}"
+    how = f"killed by {signal_name(-status)}" if status < 0 else f"exit status {status}"
     if -status == signal.SIGKILL and new_oom_kills > 0 and not by_us:
         return "oom_killed", "the kernel ended it for want of memory"
     if status < 0 and -status in FROM_OUTSIDE and not by_us:
         return "killed", how  # whatever it said last is not why
     return "crashed", f"{how}: {words[:200]}" if words else how
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal has no name
-        return f"signal {number}"

@@ -17,6 +17,7 @@ from msgspec import Struct
 from skerry_agent.ports.bounded import run_bounded
 from skerry_agent.ports.lifetime import die_with_parent
 from skerry_agent.ports.path import with_path
+from skerry_agent.ports.signals import signal_name
 from skerry_agent.wire.engines import EngineName
 
 PROBE_S = 120.0
@@ -56,10 +57,7 @@ def probe(engine: EngineName, imports: Sequence[str] = (), path: str = "", title
 
 
 def _ended_by(number: int, said: str, title: str) -> Probe:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:  # a real-time signal has no name
-        name = f"signal {number}"
+    name = signal_name(number)
     if number in _FROM_OUTSIDE:
         return Probe("interrupted", f"{title}: the process that imported it was ended by {name}")
     why = f": {ILLEGAL_INSTRUCTION}" if number == signal.SIGILL else ""

@@ -33,14 +33,22 @@ class Place(Struct, frozen=True):
         return f"{self.python}-{self.machine}"
 
 
-def _glibc() -> str:
+def python_tag() -> str:
+    """That of this Python, as wheels have it: cp311."""
+    short = {"cpython": "cp", "pypy": "pp"}.get(sys.implementation.name, sys.implementation.name)
+    return f"{short}{sys.version_info.major}{sys.version_info.minor}"
+
+
+def glibc() -> str:
+    """Its version; empty where the C library is another one."""
     try:
-        return (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
-    except (ValueError, OSError):  # another C library
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):
         return ""
+    return version if name == "glibc" else ""
 
 
-PLACE = Place(os.uname().machine, f"cp{sys.version_info.major}{sys.version_info.minor}", _glibc())
+PLACE = Place(os.uname().machine, python_tag(), glibc())
 """Where this process runs."""
 
 

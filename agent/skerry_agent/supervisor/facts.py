@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from skerry_agent import __version__
 from skerry_agent.config import AgentConfig
+from skerry_agent.state.runtimes import PLACE
 from skerry_agent.wire.admission import Accelerator, DeviceFacts
 from skerry_agent.wire.engines import DISTRIBUTIONS, distribution_of
 
@@ -37,9 +38,9 @@ class FactsReader:
         self._free = free or free_bytes
         self._said_free: int | None = None
         self._lasting = DeviceFacts(
-            machine=os.uname().machine,
-            python=python_tag(),
-            glibc=glibc(),
+            machine=PLACE.machine,
+            python=PLACE.python,
+            glibc=PLACE.glibc,
             agent=__version__,
             runtimes=installed,
             engines={target: distribution_of(engine, installed) for target, engine in engines.items()},
@@ -70,21 +71,6 @@ def runtimes(path: Iterable[str]) -> dict[str, str]:
         if name in _RUNTIMES:
             found.setdefault(name, version)
     return found
-
-
-def python_tag() -> str:
-    """That of this Python, as wheels have it: cp311."""
-    short = {"cpython": "cp", "pypy": "pp"}.get(sys.implementation.name, sys.implementation.name)
-    return f"{short}{sys.version_info.major}{sys.version_info.minor}"
-
-
-def glibc() -> str:
-    """Its version; empty where the C library is another one."""
-    try:
-        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-    except (ValueError, OSError):
-        return ""
-    return version if name == "glibc" else ""
 
 
 def ram_bytes(root: Path = Path("/")) -> int:

@@ -4,7 +4,6 @@ A release may be whole and signed, and still die at import on this processor, or
 has a time limit. What the agent that runs cannot do either is not held against the candidate.
 """
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from skerry_agent.ports.bounded import run_bounded
 from skerry_agent.ports.jobs import InstallAgent, Refusal
 from skerry_agent.ports.lifetime import die_with_parent
 from skerry_agent.ports.probe import ILLEGAL_INSTRUCTION, processor
+from skerry_agent.ports.signals import signal_name
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
@@ -69,7 +69,7 @@ def _imported(run: Run, folder: Path, release: str) -> str:
         raise _refused("agent_import", f"{release}: not its own code was loaded, but {lines[0]}")
     if done.returncode < 0:
         why = f": {ILLEGAL_INSTRUCTION}" if -done.returncode == signal.SIGILL else ""
-        how = f"{_signal(-done.returncode)} at import of {release} on {processor()}{why}"
+        how = f"{signal_name(-done.returncode)} at import of {release} on {processor()}{why}"
         raise _refused("agent_crashed", how)
     raise _refused("agent_import", f"{release} cannot be imported: {_last(done.stderr)}")
 
@@ -114,9 +114,3 @@ def _refused(reason: str, detail: str) -> RefusedError:
 
 def _last(errors: str) -> str:
     return next((line for line in reversed(errors.splitlines()) if line.strip()), "it said nothing")
-
-
-def _signal(number: int) -> str:
-    with contextlib.suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"
