@@ -17,12 +17,13 @@ from pathlib import Path
 from skerry_agent.wire import blobs, codec
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.envelope import Envelope
-from skerry_agent.wire.errors import SkerryError, WireError
+from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.manifest import Release
-from skerry_agent.wire.names import MODEL_PATTERN, SHA256_PATTERN, VERSION_PATTERN, split_release
+from skerry_agent.wire.names import SHA256_PATTERN, split_release
 from skerry_agent.wire.twin import SlotReport
 from skerry_host.files import write_atomic, write_new
 from skerry_host.release.errors import ReleaseError, StoreError
+from skerry_host.release.signed_files import SignedFiles
 
 
 class Store:
@@ -33,8 +34,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._lock = path / ".lock"
         self._objects = path / "objects"
-        self._releases = path / "releases"
-        self.runtimes = path / "runtimes"
+        self._releases = SignedFiles(path / "releases")
+        self.runtimes = SignedFiles(path / "runtimes")
 
     def put(self, data: bytes, chunk_bytes: int = blobs.CHUNK_BYTES) -> BlobRef:
         """Keep an object; writing what is there already costs a check only. Raises `OSError`."""
@@ -77,7 +78,7 @@ class Store:
         The same again changes nothing; raises `ReleaseError` when the name is taken by another content.
         """
         data = codec.encode(envelope)
-        path = self._release(release.name)
+        path = self._releases.path(release.name)
         ref = self.put(
             data, _chunk_bytes(release)
         )  # before the name, so that whoever sees the release can fetch its manifest
@@ -94,31 +95,19 @@ class Store:
 
     def releases(self) -> list[str]:
         """The names of all releases, by model and then by counter."""
-        names = [
-            f"{path.parent.name}@{path.name.removesuffix('.json')}"
-            for path in self._releases.glob("*/*.json")
-            if re.match(MODEL_PATTERN, path.parent.name) and re.match(VERSION_PATTERN, path.name.removesuffix(".json"))
-        ]
-        return sorted(names, key=lambda name: (split_release(name)[0], self.release(name).counter))
+        return sorted(self._releases.names(), key=lambda name: (split_release(name)[0], self.release(name).counter))
 
     def envelope(self, name: str) -> bytes:
         """The exact bytes of a signed release; raises `ReleaseError` that names the releases there are."""
-        path = self._release(name)
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
+        raw = self._releases.read(name)
+        if raw is None:
             there = ", ".join(self.releases()) or "none yet: run `skerry release create`"
-            raise ReleaseError(f"there is no release {name}", hint=f"available: {there}", code="no_release") from None
-        except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}") from None
+            raise ReleaseError(f"there is no release {name}", hint=f"available: {there}", code="no_release")
+        return raw
 
     def release(self, name: str) -> Release:
         """The manifest of a release; raises `ReleaseError`, or `StoreError` when its file is damaged."""
-        raw = self.envelope(name)
-        try:
-            return codec.decode(codec.decode(raw, Envelope).payload, Release)
-        except WireError as error:
-            raise StoreError(f"{self._release(name)} is damaged: {error.message}", code="damaged") from None
+        return self._releases.payload(name, self.envelope(name), Release)
 
     def manifest_ref(self, name: str) -> BlobRef:
         """The reference under which a device fetches the signed manifest, in chunks like those of its files."""
@@ -149,13 +138,6 @@ class Store:
         if not re.match(SHA256_PATTERN, sha256):
             raise StoreError(f"{sha256!r} is not a sha256 in hex", code="no_object")
         return self._objects / sha256[:2] / sha256
-
-    def _release(self, name: str) -> Path:
-        try:
-            model, version = split_release(name)
-        except WireError as error:
-            raise ReleaseError(error.message, code=error.code) from None
-        return self._releases / model / f"{version}.json"
 
 
 def _chunk_bytes(release: Release) -> int:
