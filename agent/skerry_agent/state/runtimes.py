@@ -48,6 +48,11 @@ def glibc() -> str:
     return version if name == "glibc" else ""
 
 
+def folder_name(manifest_sha256: str, tag: str) -> str:
+    """The folder of a runtime or an agent that was installed by a signed manifest, for a place with this tag."""
+    return f"{manifest_sha256[:16]}-{tag}"
+
+
 PLACE = Place(os.uname().machine, python_tag(), glibc())
 """Where this process runs."""
 
@@ -77,7 +82,7 @@ class RuntimeFolders:
     def manifest(self, sha256: str) -> Path | None:
         """The signed manifest of that hash, where a runtime was installed by it; else it is fetched."""
         with contextlib.suppress(OSError):
-            return next(iter(self.root.glob(f"{sha256[:16]}-*/{MANIFEST_FILE}")), None)
+            return next(iter(self.root.glob(f"{folder_name(sha256, '*')}/{MANIFEST_FILE}")), None)
         return None
 
     def collect(self, keep: Iterable[str]) -> None:

@@ -34,7 +34,7 @@ from skerry_agent.machine.records import Deployment
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.ports.jobs import AgentReady, Answer, InstallAgent, Refusal
 from skerry_agent.state.disk import os_error_text
-from skerry_agent.state.runtimes import PLACE
+from skerry_agent.state.runtimes import PLACE, folder_name
 from skerry_agent.supervisor import order_log
 from skerry_agent.supervisor.agent_transfer import AgentTransfer
 from skerry_agent.supervisor.agent_trial import AgentTrial, serves
@@ -119,7 +119,7 @@ class AgentUpgrade:
 
     def _begin(self, order: AgentOrder) -> None:
         self._order, self._log = order, order_log.known(self._folder, order, self._context.clock.wall())
-        if self._own == f"{order.manifest.sha256[:16]}-{PLACE.tag}":
+        if self._own == folder_name(order.manifest.sha256, PLACE.tag):
             self._end(SUCCEEDED)
             return
         deployment = self._deployment(order)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import AgentReady, InstallAgent, PlanAgent, Planned, Refusal
-from skerry_agent.state.runtimes import PLACE, Place
+from skerry_agent.state.runtimes import PLACE, Place, folder_name
 from skerry_agent.updater import agent_probe
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.room import Room
@@ -21,11 +21,6 @@ from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.runtimes import AGENT_DISTRIBUTION, RuntimeManifest, Wheelhouse, older_glibc
 
 
-def folder_name(manifest: bytes, place: Place = PLACE) -> str:
-    """Where an agent is installed, below the folder of agents: named by its signed manifest and this Python."""
-    return f"{describe(manifest).sha256[:16]}-{place.tag}"
-
-
 def plan_agent(job: PlanAgent, trust: Trust, place: Place = PLACE) -> Planned:
     """What is to be fetched: the wheelhouse, unless it is installed.
 
@@ -33,7 +28,7 @@ def plan_agent(job: PlanAgent, trust: Trust, place: Place = PLACE) -> Planned:
     """
     raw = Path(job.manifest_file).read_bytes()
     wheelhouse = _fitting(read_agent_manifest(raw, job.release, trust), place)
-    if is_installed(Path(job.root) / folder_name(raw, place), raw):
+    if is_installed(Path(job.root) / folder_name(describe(raw).sha256, place.tag), raw):
         return Planned("full", ())
     return Planned("full", (wheelhouse.artifact,), wheelhouse.installed_bytes + wheelhouse.artifact.size)
 
@@ -51,7 +46,7 @@ def install_agent(
     """
     raw = Path(job.manifest_file).read_bytes()
     wheelhouse = _fitting(read_agent_manifest(raw, job.release, trust), PLACE)
-    folder = Path(job.root) / folder_name(raw)
+    folder = Path(job.root) / folder_name(describe(raw).sha256, PLACE.tag)
     was_there = is_installed(folder, raw)
     if not was_there:
         _remove(folder)

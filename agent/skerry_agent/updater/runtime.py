@@ -13,7 +13,7 @@ from skerry_agent.machine.records import SlotRuntime
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import Refusal, RuntimeOrder
 from skerry_agent.ports.probe import Probe, probe
-from skerry_agent.state.runtimes import PLACE, Place
+from skerry_agent.state.runtimes import PLACE, Place, folder_name
 from skerry_agent.updater import wheelhouse
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.room import Room
@@ -133,7 +133,7 @@ def _is_named(distribution: str, found: Wheelhouse) -> bool:
 
 def _folders(order: RuntimeOrder, ordered: Ordered) -> list[Path]:
     """The names that this runtime's folder may have, in the order of their use."""
-    name = f"{order.manifest.sha256[:16]}-{ordered.wheelhouse.tag}"
+    name = folder_name(order.manifest.sha256, ordered.wheelhouse.tag)
     return [Path(order.folder) / (f"{name}.{number}" if number else name) for number in range(MAX_FOLDERS)]
 
 

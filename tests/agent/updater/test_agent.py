@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from skerry_agent.ports.jobs import InstallAgent, PlanAgent
 from skerry_agent.state.blobs import BlobStore
-from skerry_agent.state.runtimes import PLACE
+from skerry_agent.state.runtimes import PLACE, folder_name
 from skerry_agent.trust.key_file import TrustError
 from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.updater import agent_probe
-from skerry_agent.updater.agent import folder_name, install_agent, plan_agent
+from skerry_agent.updater.agent import install_agent, plan_agent
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.room import Room
 from skerry_agent.wire.blobs import describe
@@ -61,7 +61,7 @@ def device(tmp_path):
 def test_a_release_is_installed_once_into_a_folder_of_its_own(device):
     assert device.plan().wanted == (describe(GOOD.tar),)
     ready = device.install()
-    assert (ready.folder, ready.version) == (folder_name(GOOD.raw), "9.1.0")
+    assert (ready.folder, ready.version) == (folder_name(GOOD.manifest.sha256, PLACE.tag), "9.1.0")
     assert device.left() == [ready.folder]
     assert device.plan().wanted == ()
     (device.state / "blobs" / describe(GOOD.tar).sha256).unlink()
