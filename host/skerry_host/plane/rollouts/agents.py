@@ -4,13 +4,11 @@ It is a rollout like those of models: waves, gates, pauses and aborts are theirs
 deployments have `AGENT` in place of a model. Here it is only recorded, and said what is in the way of a device.
 """
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from skerry_agent.wire import codec
 from skerry_agent.wire.refusals import REFUSALS
 from skerry_agent.wire.runtimes import RuntimeManifest
 from skerry_agent.wire.twin import Reported
@@ -18,10 +16,10 @@ from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.several import Refusal, Several, for_each
-from skerry_host.plane.registry.records import events, twins
-from skerry_host.plane.registry.records.events import Event
+from skerry_host.plane.registry.records import twins
 from skerry_host.plane.registry.records.twins import AGENT
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
+from skerry_host.plane.rollouts.recording import new_rollout, record, require_devices
 from skerry_host.release.runtime_choice import lacks, wheelhouse_for
 from skerry_host.release.runtime_store import RuntimeStore
 
@@ -63,25 +61,10 @@ def fitting_devices(
 
 def start_agent_rollout(session: Session, request: AgentRequest, now: float) -> str:
     """Record a rollout of one wave and return its id. Raises `FleetError` where it is for no device."""
+    require_devices(request.selection, request.devices)
     name = request.manifest.full_name
-    if not request.devices:
-        hint = "`skerry device list` shows boards and tags"
-        raise FleetError(f"{request.selection} selects no devices", hint=hint, code="no_devices")
-    rollout = RolloutRow(
-        id=f"{request.manifest.name[:40]}-{secrets.token_hex(4)}",
-        release=name,
-        selection=request.selection,
-        policy=codec.encode(request.policy),
-        state="pending",
-        created=now,
-    )
-    session.add(rollout)
-    session.flush()
-    session.add_all(_deployment(rollout, device.id, full_bytes) for device, full_bytes in request.devices)
-    events.add(
-        session, Event(now, "rollout", rollout.id, f"{name} for {request.selection}: {len(request.devices)} devices")
-    )
-    return rollout.id
+    rollout = new_rollout(name, request.selection, request.policy, now)
+    return record(session, rollout, (_deployment(rollout, device.id, size) for device, size in request.devices), name)
 
 
 def _deployment(rollout: RolloutRow, device: str, full_bytes: int) -> DeploymentRow:

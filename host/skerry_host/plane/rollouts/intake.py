@@ -27,6 +27,7 @@ from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.records import devices, events, identities, orders, rollouts, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
+from skerry_host.plane.rollouts.recording import new_rollout, record, require_devices
 from skerry_host.release.fitting import Admission, Fit, counted, fit
 from skerry_host.release.obstacles import too_old
 from skerry_host.release.runtime_choice import RuntimeChoice, lacks
@@ -56,34 +57,21 @@ class RolloutRequest:
 
 def start_rollout(session: Session, request: RolloutRequest, now: float) -> str:
     """Record a rollout of one wave and return its id; raises `FleetError` when no device or no target matches."""
-    if not request.devices:
-        hint = "`skerry device list` shows boards and tags"
-        raise FleetError(f"{request.selection} selects no devices", hint=hint, code="no_devices")
+    require_devices(request.selection, request.devices)
     offered = [bundle.target for bundle in request.release.offered]
     targets = {
         device.id: request.targets.get(device.id) or choose_target(device, offered, request.release.name)
         for device in request.devices
     }
-    rollout = RolloutRow(
-        id=f"{request.release.model[:40]}-{secrets.token_hex(4)}",
-        release=request.release.name,
-        selection=request.selection,
-        policy=codec.encode(request.policy),
-        state="pending",
-        created=now,
-        admission=codec.encode(request.admission) if request.admission is not None else None,
-        runtime=request.runtime,
-    )
-    session.add(rollout)
-    session.flush()
-    session.add_all(
+    rollout = new_rollout(request.release.name, request.selection, request.policy, now)
+    rollout.admission = codec.encode(request.admission) if request.admission is not None else None
+    rollout.runtime = request.runtime
+    deployments = (
         _deployment(rollout, request.release, device, targets[device], request.runtimes.get(device, ("", 0)))
         for device in targets
     )
     runtime = f" with {request.runtime}" if request.runtime else ""
-    text = f"{request.release.name}{runtime} for {request.selection}: {len(targets)} devices"
-    events.add(session, Event(now, "rollout", rollout.id, text))
-    return rollout.id
+    return record(session, rollout, deployments, f"{request.release.name}{runtime}")
 
 
 def abort_rollout(session: Session, rollout_id: str, now: float) -> str:

@@ -59,9 +59,7 @@ class Wanted:
 
 def of(session: Session, devices: Iterable[str]) -> dict[str, Wanted]:
     """What is set on some devices, of those on which anything ever was."""
-    query = select(SettingsRow)
-    rows = (row for part in parts(devices) for row in session.scalars(query.where(SettingsRow.device.in_(part))))
-    return {row.device: _wanted(row) for row in rows}
+    return {row.device: _wanted(row) for row in rows(session, devices)}
 
 
 def find(session: Session, device: str) -> Wanted | None:
